@@ -17,6 +17,7 @@ from pipeline.storage.ledger import COLUMNS, Receipt
 from stages.dedup.columns import column
 from stages.dedup.corpus import opened
 from stages.dedup.decisions import ALIKE, EMPTIED, EXACT, NEAR, REASONS, SEMANTIC, URL, Decision
+from stages.dedup.exchange.ranges import Exchange
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.spans.removal import Edited, Removals, edit_batch, ledger_edits
@@ -32,6 +33,8 @@ class Applying(NamedTuple):
 
     run: Run
     notes: dict[str, Any]
+    repeats: Exchange | None
+    """Repeated spans by part, where they are asked for."""
 
 
 def write(task: PassTask) -> Receipt:
@@ -43,7 +46,8 @@ def write(task: PassTask) -> Receipt:
     representatives = _ids(decision)
     notes = _remarks(run, task.number, decision)
     table = opened(part.store, part.shard, part.content)
-    removals = Removals.of(run.store("repeats"), run.stage.spans, part.first, part.rows) if run.stage.spans else None
+    position = run.corpus.position(task.number)
+    removals = Removals.of(given.repeats, run.stage.spans or "", position) if given.repeats is not None else None
     seen: list[pa.Array] = []
     with task.sink.writer(task.number, stage="dedup", key=task.key) as writer:
         writer.expect(widened(table.schema))

@@ -79,22 +79,6 @@ def _pieces(rows: pa.Table, name: str) -> Iterator[np.ndarray]:
             yield flat.to_numpy(zero_copy_only=True)
 
 
-def between(rows: pa.Table, by: str, first: int, last: int, *names: str) -> list[np.ndarray]:
-    """`names` of the entries whose `by` (a sorted block column) lies from `first` to `last`, both included.
-
-    Only the blocks that hold the range are touched.
-    """
-    others = [list(_pieces(rows, name)) for name in names]
-    found: list[list[np.ndarray]] = [[] for _ in names]
-    for number, piece in enumerate(_pieces(rows, by)):
-        if len(piece) and piece[0] <= piece.dtype.type(last) and piece[-1] >= piece.dtype.type(first):
-            low = np.searchsorted(piece, piece.dtype.type(first))
-            high = np.searchsorted(piece, piece.dtype.type(last), side="right")
-            for held, other in zip(found, others):
-                held.append(other[number][low:high])
-    return [np.concatenate(held) if held else np.zeros(0, _kind(rows, name)) for held, name in zip(found, names)]
-
-
 def lookup(rows: pa.Table, by: str, wanted: np.ndarray, *names: str) -> list[np.ndarray]:
     """(positions in `wanted`, then `names` there) of the entries whose `by` (a sorted block column) is wanted."""
     others = [list(_pieces(rows, name)) for name in names]

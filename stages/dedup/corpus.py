@@ -81,10 +81,21 @@ class Corpus:
         """Number and first document of each part."""
         return np.array([*self.parts], np.int64), np.array([part.first for part in self.parts.values()], np.int64)
 
+    def number_at(self, position: int) -> int:
+        """Number of the part at a position."""
+        return int(self._begins[0][position])
+
+    def position(self, number: int) -> int:
+        """Position of part `number`."""
+        return int(np.searchsorted(self._begins[0], number))
+
+    def positions(self, docs: np.ndarray) -> np.ndarray:
+        """int64: position of the part that holds each of `docs`."""
+        return np.searchsorted(self._begins[1], docs, side="right") - 1
+
     def owners(self, docs: np.ndarray) -> np.ndarray:
         """Number of the part (int64) that holds each of `docs`."""
-        numbers, firsts = self._begins
-        return numbers[np.searchsorted(firsts, docs, side="right") - 1]
+        return self._begins[0][self.positions(docs)]
 
     def batches(self, number: int) -> Iterator[pa.RecordBatch]:
         """The record batches of part `number`."""

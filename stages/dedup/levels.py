@@ -24,7 +24,7 @@ from pipeline.storage.ledger import Receipt
 from stages.dedup import apply, identity, statistics
 from stages.dedup.decisions import consolidate
 from stages.dedup.exact import level as exact
-from stages.dedup.exchange.ranges import notes_of
+from stages.dedup.exchange.ranges import Exchange, notes_of
 from stages.dedup.near import level as near
 from stages.dedup.passes import make, proven
 from stages.dedup.run import Run
@@ -39,16 +39,18 @@ log = logging.getLogger("maetdol.dedup")
 LEVELS = {"exact": exact, "near": near, "url": url, "semantic": semantic}
 
 
-def decide(run: Run, pool: Pool) -> None:
-    """Every pass up to `statistics`: everything is decided then, and nothing written."""
+def decide(run: Run, pool: Pool) -> Exchange | None:
+    """Every pass up to `statistics`: everything is decided then, and nothing written. Returns the repeated spans by part, where they
+    are asked for."""
     compute_signatures(run, pool)
     measure(run, pool)
     for name in run.levels:
         LEVELS[name].decide(run, pool)
     consolidate(run, pool)
-    if run.stage.spans:
-        spans.decide(run, pool)
-    run.make("statistics", statistics.count, run.of_parts(run, new=True), pool)
+    repeats = spans.decide(run, pool) if run.stage.spans else None
+    counting = statistics.Counting(run, repeats)
+    run.make("statistics", statistics.count, run.of_parts(counting, new=True), pool)
+    return repeats
 
 
 def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> list[Receipt]:
@@ -61,7 +63,7 @@ def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> lis
         drop_others(run.sink, keys)
         _require_ids(run, keys)
         return made
-    decide(run, pool)
+    repeats = decide(run, pool)
     check()
     seen = statistics.counted(run.store("statistics"))
     notes = _notes(run, seen)
@@ -69,7 +71,7 @@ def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> lis
     if limited := notes.get("not_all_compared"):
         fault = f"dedup: {limited:,} documents were not compared with all their candidates: too many are nearly as similar as the threshold"
         log.warning(f"{fault}; their ledger rows say so, the receipts count what was left out by similarity")
-    given = {number: apply.Applying(run, {} if at else notes) for at, number in enumerate(keys)}
+    given = {number: apply.Applying(run, {} if at else notes, repeats) for at, number in enumerate(keys)}
     receipts = make(run.sink, apply.write, keys, given.__getitem__, pool)
     _require_ids(run, keys)
     for name in ("decided", *(name for level in (*LEVELS.values(), spans) for name in level.SCRATCH)):

@@ -13,6 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.engine.pool import Pool
@@ -143,3 +144,9 @@ def key_ranges(total: int, most: int) -> Sequence[tuple[int, int]]:
     parts = max(1, -(-total // most))
     edges = [part * (1 << 64) // parts for part in range(parts + 1)]
     return [(low, high - 1) for low, high in zip(edges, edges[1:])]
+
+
+def range_of(keys: np.ndarray, count: int) -> np.ndarray:
+    """int64: in which of `count` equal ranges (`key_ranges`) each 64-bit key lies."""
+    lows = np.array([low for low, _ in key_ranges(count, 1)], np.uint64)
+    return np.searchsorted(lows, keys, side="right") - 1

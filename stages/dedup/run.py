@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from stages.text.minhash.lsh import Banding
 if TYPE_CHECKING:
     from stages.dedup import Dedup
 
-FORMAT = 4
+FORMAT = 5
 """Of the columns of passes; those of another format are made again."""
 
 
@@ -182,14 +182,6 @@ class Run:
     def of_parts(self, given: Any, new: bool = False) -> dict[int, Any]:
         """`given` for a task of each part (`new`: of `of` alone), by number."""
         return dict.fromkeys(self.new_parts if new else self.corpus.parts, given)
-
-
-class KeyRange(NamedTuple):
-    """What a task over a range of 64-bit keys carries: the run, and first and last key."""
-
-    run: Run
-    low: int
-    high: int
 
 
 def _require_vectors(name: str | None, schemas: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ the size: the largest of each part. Rows that would lose a turn or everything co
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from pipeline.errors import WorkError
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.decisions import REASONS
+from stages.dedup.exchange.ranges import Exchange
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.spans.removal import Removals
@@ -31,15 +33,22 @@ FEWEST = 10
 COUNTS = ("rows", "removed", "edited", "bytes")
 
 
+class Counting(NamedTuple):
+    """What a task carries: the run, and the repeated spans by part, where they are asked for."""
+
+    run: Run
+    repeats: Exchange | None
+
+
 def count(task: PassTask) -> Receipt:
     """Count one part."""
-    run: Run = task.given
+    run, repeats = task.given
     part = run.corpus.parts[task.number]
     decision = run.decided(task.number)
     docs = np.arange(part.first, part.first + part.rows)
     taken = np.zeros(part.rows, np.int64)
-    if run.stage.spans:
-        removals = Removals.of(run.store("repeats"), run.stage.spans, part.first, part.rows)
+    if repeats is not None:
+        removals = Removals.of(repeats, run.stage.spans or "", run.corpus.position(task.number))
         np.add.at(taken, removals.docs - part.first, removals.lasts - removals.firsts)
         taken[~decision.kept] = 0
     names = run.store("names").read(task.number)

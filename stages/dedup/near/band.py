@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import column, picked
 from stages.dedup.exchange.ranges import put
-from stages.dedup.passes import PassTask, key_ranges
+from stages.dedup.passes import PassTask, range_of
 from stages.dedup.run import Run
 from stages.text.minhash.lsh import band_keys
 
@@ -45,8 +45,7 @@ def write_keys(task: PassTask) -> Receipt:
     found = [_keys(run, number) for number in group]
     keys, docs = sorted_pairs(*(np.concatenate(column) for column in zip(*found)))
     docs = docs.astype(np.uint32) if run.corpus.rows < 1 << 32 else docs
-    lows = np.array([low for low, _ in key_ranges(given.ranges, 1)], np.uint64)
-    to = np.searchsorted(lows, keys, side="right") - 1
+    to = range_of(keys, given.ranges)
     return put(task, given.ranges, to, lambda at: {"key": keys[at], "doc": docs[at]})
 
 

@@ -1,11 +1,14 @@
 """Level `spans`: lines, paragraphs and substrings that stand in the corpus more than once; one copy of each stays.
 
-    spans     keys of every span of the documents that stay, sorted    one task a run of rows
-    repeats   which copy of each repeated span stays                   one task a range of keys
+    spans                keys of every span of the documents that stay, sent to the ranges of keys    one task a run of rows
+    span-ranks-requests  spans that are repeated; asks what the keep policy reads of their documents  one task a range of keys
+    span-ranks-answers   that                                                                         one task some parts
+    repeats              which copy of each stays, sent to the parts                                  one task a range of keys
 
 The copy in the document that the keep policy prefers stays (in one document the first), the others go; chats and pairs are cut
 turn by turn (stages/dedup/spans/turns.py). Columns of `spans`: `key` (uint64), `doc` (int64), `first`, `last` (uint32: bytes of
-the text); of `repeats`, sorted by `doc`: `doc`, `first`, `last`, `stays` (uint8).
+the text); of `repeated`, written beside the requests: `group` (int64: ascending, one of each key), `doc`, `first`, `last`; of `repeats`,
+by `doc`: `doc`, `first`, `last`, `stays` (uint8).
 """
 
 from __future__ import annotations
@@ -18,9 +21,12 @@ import pyarrow as pa
 from pipeline.docs import Docs
 from pipeline.engine.pool import Pool
 from pipeline.storage.ledger import Receipt
-from stages.dedup.columns import between, blocks, column
-from stages.dedup.passes import PassTask, key_ranges
-from stages.dedup.run import KeyRange, Run
+from stages.dedup import decisions
+from stages.dedup.columns import blocks, column
+from stages.dedup.exchange.gather import Gather
+from stages.dedup.exchange.ranges import Columns, Exchange, put
+from stages.dedup.passes import PassTask, key_ranges, range_of
+from stages.dedup.run import Run
 from stages.dedup.signatures.measures import marks_of
 from stages.dedup.spans.turns import TurnTexts, turns_of
 from stages.text.minhash.shingles import table
@@ -35,7 +41,7 @@ DENSEST = 2
 BREAKS = {"line": 1, "paragraph": 2}
 
 
-SCRATCH = ("spans",)
+SCRATCH = ("spans", "span-ranks", "repeated")
 
 
 class SpanRows(NamedTuple):
@@ -49,14 +55,36 @@ class SpanRows(NamedTuple):
     begin: int = 0
     """First byte, and the one behind the last."""
     end: int = -1
+    ranges: int = 1
+    """Ranges of keys that the spans are sent to."""
 
 
-def decide(run: Run, pool: Pool) -> None:
-    """Find the repeated spans of the documents that stay."""
+class Repeating(NamedTuple):
+    """What a task of a range carries: the run, the spans by range, and whom to ask about their documents."""
+
+    run: Run
+    spans: Exchange
+    ranks: Gather
+
+
+def decide(run: Run, pool: Pool) -> Exchange:
+    """Find the repeated spans of the documents that stay; returns what is sent to each part (by position)."""
     most = most_spans(run.stage.span_memory)
-    made = run.make("spans", find, runs_of(run, most * DENSEST), pool)
-    ranges = key_ranges(sum(receipt.notes["spans"] for receipt in made), most)
-    run.make("repeats", choose, [KeyRange(run, *ends) for ends in ranges], pool)
+    rows, total = runs_of(run, most * DENSEST)
+    # A window begins with every token; lines and paragraphs have so many of their own.
+    tokens = 1 if run.stage.spans == "substring" else run.stage.least_span()
+    ranges = len(key_ranges(total // (DENSEST * tokens), most))
+    ranks = Gather(run, "span-ranks", ranges, decisions.GROUP_ROWS)
+    given = Repeating(run, Exchange.of(run.store("spans"), len(rows), ranges), ranks)
+    if run.proven("repeats", ranges) is None:
+        run.make("spans", find, [each._replace(ranges=ranges) for each in rows], pool)
+        given.spans.merge(run, pool)
+        run.make(given.ranks.passes[0], ask, [given] * ranges, pool)
+        given.ranks.answer(pool, fetch, run)
+    run.make("repeats", choose, [given] * ranges, pool)
+    sent = Exchange.of(run.store("repeats"), ranges, len(run.corpus.parts))
+    sent.merge(run, pool)
+    return sent
 
 
 def most_spans(memory: int) -> int:
@@ -64,12 +92,14 @@ def most_spans(memory: int) -> int:
     return max(1024, (memory << 20) // SPAN_BYTES)
 
 
-def runs_of(run: Run, most_bytes: int) -> list[SpanRows]:
-    """Runs of rows of about `most_bytes` each; for substrings a longer text is cut into pieces of so many, else it stands alone."""
+def runs_of(run: Run, most_bytes: int) -> tuple[list[SpanRows], int]:
+    """(runs of rows of about `most_bytes` each, bytes of all); for substrings a longer text is cut into pieces of so many, else it stands alone."""
     found: list[SpanRows] = []
+    total = 0
     for number, part in run.corpus.parts.items():
         sizes = np.maximum(column(run.store("measures").read(number), "size"), 0)
         first = held = 0
+        total += int(sizes.sum())
         for row, size in enumerate(sizes.tolist()):
             long = size > most_bytes and run.stage.spans == "substring"
             if row > first and (long or held + size > most_bytes):
@@ -83,7 +113,7 @@ def runs_of(run: Run, most_bytes: int) -> list[SpanRows]:
                 held += size
         if first < part.rows or not part.rows:
             found.append(SpanRows(run, number, first, part.rows))
-    return found
+    return found, total
 
 
 def find(task: PassTask) -> Receipt:
@@ -104,8 +134,10 @@ def find(task: PassTask) -> Receipt:
         at += len(batch)
     keys, docs, firsts, lasts = (np.concatenate(columns) for columns in zip(*found)) if found else _nothing()
     order = np.argsort(keys, kind="stable")
-    keys, docs, firsts, lasts = merged(keys[order], docs[order], firsts[order], lasts[order])
-    return task.put(blocks(key=keys, doc=docs, first=firsts, last=lasts), {"spans": len(keys)})
+    names = ("key", "doc", "first", "last")
+    columns = dict(zip(names, merged(keys[order], docs[order], firsts[order], lasts[order])))
+    to, noted = range_of(columns["key"], given.ranges), {"spans": len(columns["key"])}
+    return put(task, given.ranges, to, lambda at: {name: values[at] for name, values in columns.items()}, noted)
 
 
 def _spans(
@@ -167,21 +199,33 @@ def _nothing() -> tuple[np.ndarray, ...]:
     return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)
 
 
-def choose(task: PassTask) -> Receipt:
-    """Pass `repeats`: which copy stays, for one range of keys."""
-    given: KeyRange = task.given
-    run, found = given.run, given.run.store("spans")
-    names = ("key", "doc", "first", "last")
-    pieces = [between(found.read(number), "key", given.low, given.high, *names) for number in found.shards()]
-    keys, docs, firsts, lasts = (np.concatenate(columns) for columns in zip(*pieces)) if pieces else _nothing()
+def ask(task: PassTask) -> Receipt:
+    """Find the spans of a range of keys that are repeated, and ask about their documents."""
+    given: Repeating = task.given
+    found = given.spans.read(task.number)
+    keys, docs, firsts, lasts = (found[name] for name in ("key", "doc", "first", "last")) if found else _nothing()
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     group = np.cumsum(np.r_[False, keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, np.int64)
-    repeated = _repeated(group, docs[order] if run.turns else None)
-    order, group = order[repeated], group[repeated]
-    docs, firsts, lasts = docs[order], firsts[order], lasts[order]
-    ranks = _ranks(run, docs)
-    best = np.lexsort((firsts, ranks, group))
+    repeated = _repeated(group, docs[order] if given.run.turns else None)
+    order = order[repeated]
+    PassTask(given.run.store("repeated"), task.number, task.key, None).put(
+        blocks(group=group[repeated], doc=docs[order], first=firsts[order], last=lasts[order])
+    )
+    return given.ranks.ask(task, np.unique(docs[order]))
+
+
+def fetch(run: Run, _: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
+    """What the keep policy reads of some documents (ascending), for `Gather`."""
+    return np.arange(len(docs)), {"doc": docs, **marks_of(run, docs, run.policy.reads)}
+
+
+def choose(task: PassTask) -> Receipt:
+    """Pass `repeats`: which copy stays, for one range of keys."""
+    given: Repeating = task.given
+    run, found = given.run, given.run.store("repeated").read(task.number)
+    group, docs, firsts, lasts = (column(found, name) for name in ("group", "doc", "first", "last"))
+    best = np.lexsort((firsts, _ranks(run, docs, given.ranks.read(task.number)), group))
     stays = np.zeros(len(docs), np.uint8)
     heads = best[np.r_[True, group[best][1:] != group[best][:-1]]] if len(best) else best
     stays[heads] = 1
@@ -190,8 +234,10 @@ def choose(task: PassTask) -> Receipt:
         chosen[group[heads]] = docs[heads]
         stays[docs == chosen[group]] = 1
     by_doc = np.lexsort((firsts, docs))
-    rows = blocks(doc=docs[by_doc], first=firsts[by_doc], last=lasts[by_doc], stays=stays[by_doc])
-    return task.put(rows, {"repeated": int(stays.sum()), "cut": int(len(stays) - stays.sum())})
+    columns = {"doc": docs, "first": firsts, "last": lasts, "stays": stays}
+    to, noted = run.corpus.positions(docs[by_doc]), {"repeated": int(stays.sum()), "cut": int((stays == 0).sum())}
+    parts = len(run.corpus.parts)
+    return put(task, parts, to, lambda at: {name: values[by_doc[at]] for name, values in columns.items()}, noted)
 
 
 def _repeated(group: np.ndarray, docs: np.ndarray | None) -> np.ndarray:
@@ -205,12 +251,12 @@ def _repeated(group: np.ndarray, docs: np.ndarray | None) -> np.ndarray:
     return (docs[opens] != docs[last])[group]
 
 
-def _ranks(run: Run, docs: np.ndarray) -> np.ndarray:
-    """Rank of each document by the keep policy."""
-    known, positions = np.unique(docs, return_inverse=True)
-    if not len(known):
-        return positions
-    marks = marks_of(run, known, run.policy.reads)
+def _ranks(run: Run, docs: np.ndarray, marks: Columns) -> np.ndarray:
+    """Rank of each document by the keep policy; `marks`: what it reads of them, in any order."""
+    if not len(docs):
+        return np.zeros(0, np.int64)
+    known = marks["doc"]
     ranks = np.empty(len(known), np.int64)
     ranks[run.policy.order(known, marks, np.zeros(len(known), np.int64))] = np.arange(len(known))
-    return ranks[positions]
+    order = np.argsort(known)
+    return ranks[order[np.searchsorted(known, docs, sorter=order)]]

@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from pipeline.schema import Edit, apply_edits, content_id
 from pipeline.storage.ledger import EDITS
-from pipeline.storage.store import Store
-from stages.dedup.columns import between
+from stages.dedup.exchange.ranges import Exchange
 
 NONE = np.zeros(0, np.int64)
 WORD = re.compile(r"\w")
@@ -30,15 +29,12 @@ class Removals(NamedTuple):
     """What edits are of: `dedup.line`."""
 
     @classmethod
-    def of(cls, repeats: Store, level: str, first: int, rows: int) -> Removals:
-        """From what the pass `repeats` found in the documents `first` to `first + rows - 1`."""
+    def of(cls, sent: Exchange, level: str, position: int) -> Removals:
+        """From what the pass `repeats` sent to the part at `position`."""
         from stages.dedup.spans.keys import removed
 
-        names = ("doc", "first", "last", "stays")
-        pieces = [between(repeats.read(number), "doc", first, first + rows - 1, *names) for number in repeats.shards()]
-        docs, firsts, lasts, stays = (
-            (np.concatenate(columns) for columns in zip(*pieces)) if pieces else (np.zeros(0, np.int64),) * 4
-        )
+        found = sent.read(position)
+        docs, firsts, lasts, stays = (found.get(name, NONE) for name in ("doc", "first", "last", "stays"))
         order = np.argsort(docs, kind="stable")
         stays = stays[order].astype(bool)
         return cls(

@@ -1,10 +1,10 @@
 """Level `url`: rows whose URLs, canonically spelt, are one; the keep policy says which of them stays.
 
-    address   key of every row's URL, sorted         one task a part
-    url       which row of each URL stays            one task a range of keys
+    address   key of every row's URL, sent to the ranges of keys    one task a part
+    url       which row of each URL stays                           one task a range of keys
 
-Columns of `address`, sorted by `key`: `key`, `check` (uint64: the two halves of the URL's hash), `doc`, `duplicate_of`, `members`
-(int64: the decision of the levels before). Rows without a URL are compared with nothing.
+Columns of `address`: `key`, `check` (uint64: the two halves of the URL's hash), `doc`, `duplicate_of`, `members` (int64: the decision of
+the levels before), and what the keep policy reads. Rows without a URL are compared with nothing.
 """
 
 from __future__ import annotations
@@ -17,57 +17,64 @@ import numpy as np
 from pipeline.engine.pool import Pool
 from pipeline.storage.ledger import Receipt
 from pipeline.urls import canonical
-from stages.dedup.columns import between, blocks
+from stages.dedup.columns import column
 from stages.dedup.decisions import URL, consolidate, put_no_rows, put_rows
-from stages.dedup.passes import PassTask, key_ranges
-from stages.dedup.run import KeyRange, Run
-from stages.dedup.signatures.measures import marks_of
+from stages.dedup.exchange.ranges import Columns, Exchange, put
+from stages.dedup.passes import PassTask, key_ranges, range_of
+from stages.dedup.run import Run
 
 MOST = 2 << 20
-"""URLs per task of `url`: 80 MB while they are sorted."""
+"""Rows of a range of keys, if every row has a URL: some 200 MB of keys, decisions, numbers and ids while a task sorts them."""
 SCRATCH = ("address", "decided-url")
 NOTED = ("address", "url")
-COLUMNS = ("key", "check", "doc", "duplicate_of", "members")
+
+
+class Addressing(NamedTuple):
+    """What a task carries: the run, how many ranges of keys there are, and what they read."""
+
+    run: Run
+    ranges: int
+    addresses: Exchange
 
 
 def decide(run: Run, pool: Pool) -> None:
-    """Write the keys of all parts, then decide range by range."""
+    """Send the keys of all parts, then decide range by range."""
     consolidate(run, pool, "url")
-    made = run.make("address", write_keys, run.of_parts(run), pool)
-    ranges = key_ranges(sum(receipt.notes["addresses"] for receipt in made), MOST)
-    run.make("url", choose, [KeyRange(run, *ends) for ends in ranges], pool)
+    parts, ranges = len(run.corpus.parts), len(key_ranges(run.corpus.rows, MOST))
+    given = Addressing(run, ranges, Exchange.of(run.store("address"), parts, ranges))
+    run.make("address", send_keys, [given] * parts, pool)
+    given.addresses.merge(run, pool)
+    run.make("url", choose, [given] * ranges, pool)
 
 
-def write_keys(task: PassTask) -> Receipt:
+def send_keys(task: PassTask) -> Receipt:
     """Pass `address`: the keys of one part."""
-    run: Run = task.given
-    part = run.corpus.parts[task.number]
-    before = run.decided(task.number, "url")
+    given: Addressing = task.given
+    run, number = given.run, given.run.corpus.number_at(task.number)
+    before = run.decided(number, "url")
     keys, found = [], []
-    for at, url in enumerate(
-        url for batch in run.corpus.batches(task.number) for url in batch.column("url").to_pylist()
-    ):
+    for at, url in enumerate(url for batch in run.corpus.batches(number) for url in batch.column("url").to_pylist()):
         if url and (spelt := canonical(url)):
             keys.append(hashlib.blake2b(spelt.encode("utf-8", "surrogatepass"), digest_size=16).digest())
             found.append(at)
-    halves = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 2)
-    order = np.lexsort((halves[:, 1], halves[:, 0]))
-    rows = np.array(found, np.int64)[order]
-    columns = {"doc": rows + part.first, "duplicate_of": before.duplicate_of[rows], "members": before.members[rows]}
-    return task.put(blocks(key=halves[order, 0], check=halves[order, 1], **columns), {"addresses": len(rows)})
+    halves, rows = np.frombuffer(b"".join(keys), "<u8").reshape(-1, 2), np.array(found, np.int64)
+    measures = run.store("measures").read(number)
+    columns = {"key": halves[:, 0], "check": halves[:, 1], "doc": rows + run.corpus.parts[number].first}
+    columns |= {"duplicate_of": before.duplicate_of[rows], "members": before.members[rows]}
+    columns |= {name: column(measures, name)[rows] for name in run.policy.reads}
+    to, noted = range_of(halves[:, 0], given.ranges), {"addresses": len(rows)}
+    return put(task, given.ranges, to, lambda at: {name: values[at] for name, values in columns.items()}, noted)
 
 
 def choose(task: PassTask) -> Receipt:
     """Pass `url`: which row of each URL of the task's range stays."""
-    low, high = task.given.low, task.given.high
-    addresses = task.given.run.store("address")
-    pieces = [between(addresses.read(number), "key", low, high, *COLUMNS) for number in addresses.shards()]
-    key, check, docs, duplicate_of, members = (np.concatenate(columns) for columns in zip(*pieces))
-    order = np.lexsort((docs, check, key))
-    key, check = key[order], check[order]
+    given: Addressing = task.given
+    found = given.addresses.read(task.number)
+    order = np.lexsort((found["doc"], found["check"], found["key"]))
+    key, check = found.pop("key")[order], found.pop("check")[order]
     group = np.cumsum(np.r_[False, (key[1:] != key[:-1]) | (check[1:] != check[:-1])][: len(key)])
-    rows = UrlRows(group, docs[order], duplicate_of[order], members[order])
-    return _decided(task, rows)
+    rows = [found.pop(name)[order] for name in ("doc", "duplicate_of", "members")]
+    return _decided(task, UrlRows(group, *rows), {name: values[order] for name, values in found.items()})
 
 
 class UrlRows(NamedTuple):
@@ -79,8 +86,8 @@ class UrlRows(NamedTuple):
     members: np.ndarray
 
 
-def _decided(task: PassTask, rows: UrlRows) -> Receipt:
-    """Write the decisions that change; notes URLs of several rows that stayed so far, and rows that stay nevertheless because they
+def _decided(task: PassTask, rows: UrlRows, known: Columns) -> Receipt:
+    """Write the decisions that change (`known`: what the keep policy reads of the rows); notes URLs of several rows that stayed so far, and rows that stay nevertheless because they
     stand for others."""
     run: Run = task.given.run
     group, docs, _, members = rows
@@ -88,7 +95,7 @@ def _decided(task: PassTask, rows: UrlRows) -> Receipt:
     heads = heads[np.bincount(group[heads], minlength=1)[group[heads]] > 1]
     if not len(heads):
         return put_no_rows(task, run, {"pages": 0, "held": 0})
-    marks = marks_of(run, docs[heads], run.policy.reads)
+    marks = {name: values[heads] for name, values in known.items()}
     by_worth = run.policy.order(docs[heads], marks, group[heads])
     heads = heads[by_worth]
     names = np.zeros(len(docs), marks["name"].dtype)

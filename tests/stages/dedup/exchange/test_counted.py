@@ -20,6 +20,8 @@ from stages.dedup import Dedup, decisions
 from stages.dedup.exact import level as exact
 from stages.dedup.exchange import ranges
 from stages.dedup.near import band, cluster, link
+from stages.dedup.spans import level as spans
+from stages.dedup.url import level as url
 
 ROWS = 6
 """Documents a shard."""
@@ -56,6 +58,9 @@ def laid(root: str, texts: list[str]) -> tuple[Store, int]:
     for number in range(len(texts) // ROWS):
         rows = [
             {"id": doc_id("here", str(at)), "text": texts[at], "source": "here", "content_id": content_id(texts[at])}
+            | {
+                "url": f"https://example.org/{at if at % 10 else 'start'}{'/' if at % 20 else ''}?{'v=1' if at % 7 else 'v=2'}"
+            }
             for at in range(number * ROWS, (number + 1) * ROWS)
         ]
         table = pa.Table.from_pylist([{**dict.fromkeys(DOCUMENT.names), **row} for row in rows], DOCUMENT)
@@ -80,13 +85,13 @@ class PerTask(Inline):
             self.most[name] = max(self.most[name], self.counted.requests["GET"] - before)
 
 
-def run(counted, root: str, texts: list[str]) -> tuple[int, float, Counter, list[tuple[str, str | None]]]:
+def run(counted, root: str, texts: list[str], **options) -> tuple[int, float, Counter, list[tuple[str, str | None]]]:
     """(requests, bytes read as a multiple of the input, most reads of a task by pass, hashes) of a dedup."""
     counted.store.clear()
     source, size = laid(root, texts)
     counted.requests.clear()
     counted.read, pool = 0, PerTask(counted)
-    made = Dedup.build({}, "dedup").run(Inputs({"of": [source]}), Store(f"{root}/out"), pool)
+    made = Dedup.build(options, "dedup").run(Inputs({"of": [source]}), Store(f"{root}/out"), pool)
     hashes = [(receipt.content_hash, receipt.ledger_hash) for receipt in made]
     return counted.requests.total(), counted.read / size, pool.most, hashes
 
@@ -104,6 +109,34 @@ def test_twice_the_shards_are_twice_the_requests(counted, small, same):
     assert hashes == plain[3]
     grown = {name: (narrow[name], most) for name, most in wide.items() if most > 1.3 * narrow[name] + 4}
     assert set(grown) <= {"cluster"}, "the one task that joins all edges; no other reads more for more shards"
+
+
+LEVELS = {
+    "url": {"levels": ["url"]},
+    "url after near": {"levels": ["exact", "near", "url"]},
+    "lines": {"levels": ["exact"], "spans": "line", "span_tokens": 5},
+    "substrings": {"levels": ["exact"], "spans": "substring", "span_tokens": 30},
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels_of_urls_and_spans_ask_for_twice_as_much_of_twice_the_shards(counted, small, monkeypatch, name):
+    """One page has a tenth of all rows, and one line stands in every second text; nothing else comes out than of one range."""
+    texts, found = texts_of(64 * ROWS, 120, random.Random(5), 0.1), []
+    texts = [f"{text}\n{'this line stands in many of them'}" if at % 2 else text for at, text in enumerate(texts)]
+    plain = run(counted, f"counted://plain/{name}", texts, **LEVELS[name])
+    small(120 * 9)
+    monkeypatch.setattr(url, "MOST", 7 * ROWS)
+    monkeypatch.setattr(spans, "most_spans", lambda memory: 2000)
+    for shards in (32, 64):
+        found.append(run(counted, f"counted://{name}/{shards}", texts[: shards * ROWS], **LEVELS[name]))
+    (few, _, narrow, _), (many, _, wide, hashes) = found
+    assert many <= 2.3 * few, "twice, and one more level of merging"
+    assert hashes == plain[3]
+    grown = {
+        pass_name: (narrow[pass_name], most) for pass_name, most in wide.items() if most > 1.3 * narrow[pass_name] + 4
+    }
+    assert set(grown) <= {"cluster"}
 
 
 def test_of_long_documents_two_and_a_half_times_the_input_is_read(counted, small):
