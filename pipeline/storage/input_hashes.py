@@ -111,6 +111,9 @@ class InputHashes:
         self._seen: set[Mark] = set()
         self.wanted: dict[Mark, None] = {}
         """Files that `peek` was asked for in vain, in that order."""
+        self.listing: Any = None
+        """What was listed with `peek` and had nothing `wanted`, for the next who would list the same: once, so that what changes
+        later is seen."""
 
     def of(self, path: str, status: os.stat_result) -> str:
         """XXH3-128 of the file, hashed here where it is not known. OSError where it cannot be read."""

@@ -163,7 +163,8 @@ class Ingest(Stage):
     def prepare(self, inputs: Inputs, pool: Any) -> None:
         """Hash the input files whose hashes are not known: in tasks, where it is more than one task's work."""
         hashes = input_hashes.begin(inputs.home)
-        self._files(hashes.peek)
+        files = self._files(hashes.peek)
+        hashes.listing = [self.sources(), files] if not hashes.wanted else None
         tasks = input_hashes.tasks(hashes.wanted)
         where = pool if len(tasks) > 1 else Inline()
         found = collect(where, input_hashes.hash_all, tasks, "ingest hashes") if tasks else []
@@ -180,11 +181,16 @@ class Ingest(Stage):
         from stages.ingest.kinds import ending
         from stages.ingest.readers import own
 
-        files = self._files(input_hashes.of_store(inputs.home).of)
-        readers = [own.reader_of(ending(file.name)) for file in files]
+        hashes = input_hashes.of_store(inputs.home)
+        listed, hashes.listing = hashes.listing, None
+        files = listed[1] if listed and listed[0] == self.sources() else self._files(hashes.of)
+        kinds = [ending(file.name) for file in files]
+        readers = {kind: own.reader_of(kind) for kind in set(kinds)}
+        if not any(readers.values()):
+            return files
         return [
             file if reader is None else file._replace(digest=digest([file.digest, reader.fingerprint()]))
-            for file, reader in zip(files, readers)
+            for file, reader in ((file, readers[kind]) for file, kind in zip(files, kinds))
         ]
 
     def _crawled(self, sink: Store, pool: Any) -> list:

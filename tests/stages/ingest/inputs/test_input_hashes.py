@@ -12,6 +12,7 @@ from pipeline.engine.pool import Inline
 from pipeline.engine.recipe import parse
 from pipeline.storage import input_hashes, verify
 from pipeline.storage.store import Store
+from stages.ingest import sources
 
 FILES = 5
 _opened: list[str] = []
@@ -80,6 +81,31 @@ def test_a_run_with_nothing_to_do_opens_no_input(root, settled):
     os.utime(root / "raw/3.txt", ns=(1, 1))
     assert made(root) == ["3.txt"], "another time: hashed again, and found to be the same"
     assert made(root) == [] and Store(root / "runs/ingest").require()["key"] == key
+
+
+def test_a_run_with_nothing_to_do_asks_once_about_each_file(root, settled, monkeypatch):
+    """And one that finds work asks again what it works on, so that what changes meanwhile is seen."""
+    looked, look = [], os.lstat
+    monkeypatch.setattr(os, "lstat", lambda path, **more: looked.append(os.fspath(path)) or look(path, **more))
+    made(root)
+    first = [path for path in looked if path.endswith(".txt")]
+    looked.clear()
+    made(root)
+    assert sorted(path for path in looked if path.endswith(".txt")) == sorted(set(first)) and len(first) > FILES
+    listing, path = sources.listing, root / "raw/1.txt"
+
+    def changed_after(*given):
+        found = listing(*given)
+        path.write_text("other words\n")
+        return found
+
+    monkeypatch.setattr(sources, "listing", changed_after)
+    os.utime(root / "raw/3.txt", ns=(1, 1))
+    made(root)
+    monkeypatch.setattr(sources, "listing", listing)
+    made(root)
+    assert Store(root / "runs/ingest").read(0)["text"].to_pylist()[1].strip() == "other words"
+    assert made(root) == []
 
 
 def test_a_file_that_has_just_changed_is_not_remembered(root):
