@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.engine.pool import Inline
 from pipeline.engine.stage import Inputs, InputSample, Port, Stage
-from pipeline.engine.tasks import collect, resumed
+from pipeline.engine.tasks import Proofs, collect, resumed
 from pipeline.errors import SourceError
 from pipeline.options import CONTENT, UNKEYED, digest
 from pipeline.storage import input_hashes
@@ -138,8 +138,8 @@ class Ingest(Stage):
         files = self._listing(inputs) + self._crawled(sink, pool)
         # The key without the listing: a shard depends on its own files alone.
         tasks = plan.tasks(files, self, sink, super().key(inputs))
-        there = sink.receipts()
-        sink.unlist_receipts()
+        proofs = Proofs.taken(sink)
+        there = {int(name): found for name in proofs.names if name.isdigit() and (found := proofs.whole(name))}
 
         def valid(task: Any) -> list | None:
             receipts, whole = proven(task, there)

@@ -14,15 +14,15 @@ import numpy as np
 from stages.ingest.flat.find import having, holding
 from stages.ingest.flat.names import ATTRIBUTES, TEXT, table_of
 from stages.ingest.flat.render import Rendered, render, shown
-from stages.ingest.flat.tree import Flat, children, elements, name, places_of, text_at, words
+from stages.ingest.flat.tree import Flat, children, elements, name, spans_of, text_at, words
 
 
 class Element:
-    __slots__ = ("node", "places", "tree")
+    __slots__ = ("node", "spans", "tree")
 
     def __init__(self, tree: Flat, node: int = 0) -> None:
         self.tree, self.node = tree, node
-        self.places: dict[str, tuple[int, int]] | None = None
+        self.spans: dict[str, tuple[int, int]] | None = None
         """Where the value of each of its attributes stands in the arena; taken with the first that is read."""
 
     def __eq__(self, other: object) -> bool:
@@ -42,10 +42,10 @@ class Element:
 
     def get(self, attribute: str, default: str | None = None) -> str | None:
         """An attribute's value; attributes that are in no table (`names.ATTRIBUTES`) are not there."""
-        if self.places is None:
-            self.places = places_of(self.tree, self.node)
-        place = self.places.get(attribute)
-        return default if place is None else text_at(self.tree, *place)
+        if self.spans is None:
+            self.spans = spans_of(self.tree, self.node)
+        span = self.spans.get(attribute)
+        return default if span is None else text_at(self.tree, *span)
 
     def find(self, tag: str) -> Element | None:
         """The first element of this name right below."""

@@ -59,7 +59,7 @@ def value(tree: Flat, node: int, name: str) -> str | None:
     return text_at(tree, int(tree.begin[at]), int(tree.stop[at]))
 
 
-def places_of(tree: Flat, node: int) -> dict[str, tuple[int, int]]:
+def spans_of(tree: Flat, node: int) -> dict[str, tuple[int, int]]:
     """Where the values of an element's attributes stand in the arena, by name; of two of one name the first."""
     own = slice(tree.first[node], tree.last[node])
     names, begins, stops = (array[own].tolist() for array in (tree.attribute, tree.begin, tree.stop))
