@@ -5,7 +5,7 @@ takes its piece of every file by one ranged read. Beyond, a file has a piece for
 come between (level 1, 2, ...): a task takes one piece of up to `FAN` files and writes one file, in which these readers are received apart
 `FAN` times finer. So no task reads more than `FAN` pieces and no receipt names more, and the requests of an exchange are
 `FAN` times its tasks times its levels, which grow with the logarithm (to the base `FAN`) of writers and readers. A merging task holds
-as much as a file of a writer, or as what a reader takes in.
+`FAN` pieces: as much as a file of a writer where that has as many, and up to eight times that where it has fewer (65 readers: 8 pieces).
 
 Entries reach a reader in the order of the writers, and those of one writer as it gave them, whatever the levels.
 """
@@ -58,7 +58,11 @@ class ExchangeLayout(NamedTuple):
 
     def run(self, level: int) -> int:
         """Readers whose entries lie in one piece of a file of this level; -1: of those that a writer's file covers."""
-        return FAN ** max(0, _digits(self.readers) - 1 - level)
+        digits = _digits(self.readers)
+        base = next(
+            base for base in count(1) if base**digits >= self.readers
+        )  # so that files of all levels have as many pieces
+        return base ** max(0, digits - 1 - level)
 
     def groups(self, level: int) -> int:
         """Files of this level that cover the same readers."""

@@ -177,4 +177,5 @@ def test_a_corpus_of_many_times_the_allowance_is_cut_within_it(dedup, make_store
             f"\n  {size:.0f} MB, allowance 16 MiB, MiB a pass:",
             {name: round(most) for name, most in watched.most.items()},
         )
-    assert 4 < max(watched.most["spans"], watched.most["repeats"]) < 24, "half of it more for Arrow and Python"
+    held = {name: most for name, most in watched.most.items() if name.startswith(("span", "repeats"))}
+    assert 4 < max(held.values()) < 24, "half of it more for Arrow and Python; passes that merge included"
