@@ -43,7 +43,7 @@ class Forest(Nodes):
     """Trees one behind the other, each from its root on; a node's children are numbers within the whole."""
 
     @cached_property
-    def masked(self) -> Masked:
+    def masked(self) -> LeafMasks:
         """The same trees as they are evaluated. ValueError where one has more than LEAVES leaves."""
         children, splits = self.child.reshape(-1, 2), self.threshold != NEVER
         levels = [self.root[splits[self.root]]]
@@ -64,13 +64,13 @@ class Forest(Nodes):
         leaf = np.zeros((len(self.root), LEAVES), np.int32)
         leaf[np.searchsorted(self.root, ends, "right") - 1, _slot(1 << place[ends])] = self.leaf[ends]
         first = np.append(np.searchsorted(inner, self.root), len(inner))
-        return Masked(
+        return LeafMasks(
             columns.astype(np.int32), feature.astype(np.int32), self.threshold[inner], mask.astype(np.uint32),
             first.astype(np.int32), leaf.ravel(),
         )  # fmt: skip
 
 
-class Masked(NamedTuple):
+class LeafMasks(NamedTuple):
     """A forest as it is evaluated (QuickScorer, Lucchese et al., 2015): a row that goes to the second child of a split reaches none of
     the leaves below the first, and when all splits have been held against it, the first leaf left is its own. No step waits for
     another, and the rows of a stretch are held against a split at once. Kernels take the tuple as it is."""
@@ -88,7 +88,7 @@ class Masked(NamedTuple):
     """int32 (LEAVES per tree): log odds at `_slot` of the leaf's bit."""
 
 
-MASKED = tuple_of(Masked, *(writes(kind) for kind in (np.int32, np.int32, np.int32, np.uint32, np.int32, np.int32)))
+MASKED = tuple_of(LeafMasks, *(writes(kind) for kind in (np.int32, np.int32, np.int32, np.uint32, np.int32, np.int32)))
 
 
 def _slot(bit: np.ndarray) -> np.ndarray:
