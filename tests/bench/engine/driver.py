@@ -3,7 +3,7 @@
     python tests/bench/engine/driver.py [--shards 1000 10000] [--stage quality dedup]
 
 The input is a manifest of so many shards. The pool pickles every task, as Ray does, and answers with the pickled receipt that
-a worker would have sent; nothing is read or written but receipts and manifests. `quality` is a stage of one task a shard;
+a worker would have sent; nothing is read or written but manifests, lists of receipts and an empty file for each receipt. `quality` is a stage of one task a shard;
 `dedup` is the pass `band` of one task a part, whose tasks carry the run.
 """
 
@@ -29,8 +29,8 @@ class Answering:
 
     workers = 2
 
-    def __init__(self) -> None:
-        self.sent = 0
+    def __init__(self, sink: Path):
+        self.sink, self.sent = sink, 0
 
     def each(self, fn: Any, tasks: Iterable[Any], **_: Any) -> Iterator[Any]:
         from pipeline.storage.ledger import Receipt
@@ -40,6 +40,7 @@ class Answering:
             self.sent += len(data)
             sizes = {f"{folder}/{task.number:05d}.{ending}": 12_345 for folder, ending in FILES.items()}
             receipt = Receipt("stub", task.number, task.key, f"{task.number:032x}", "0" * 32, 20, 12_345, sizes=sizes)
+            there(self.sink, task.number)
             answer = receipt if hasattr(task, "given") else [receipt]
             yield pickle.loads(pickle.dumps(answer, protocol=5))
 
@@ -59,6 +60,11 @@ class Reference:
 FILES = {"shards": "arrow", "index": "ids", "ledger": "arrow"}
 
 
+def there(folder: Path, shard: int) -> None:
+    """What a commit looks for of a shard: a file of its receipt's name."""
+    (folder / "receipts" / f"{shard:05d}.json").touch()
+
+
 def laid(folder: Path, shards: int) -> Any:
     """A store whose manifest has so many shards, and no files."""
     from pipeline.storage.ledger import Receipt
@@ -66,6 +72,8 @@ def laid(folder: Path, shards: int) -> Any:
 
     store = Store(folder)
     known = {n: Receipt("ingest", n, "laid", f"{n:032x}", "0" * 32, 20, 12_345) for n in range(shards)}
+    for number in known:
+        there(folder, number)
     store.commit_manifest({"stage": "ingest", "shape": "DOCUMENT", "key": "laid"}, list(known), known)
     return store
 
@@ -77,7 +85,7 @@ def quality(folder: Path, shards: int) -> Answering:
     from stages.quality import Quality
 
     stage = Quality.build({"filters": [{"word_count": {"min": 20}}]}, "quality")
-    sink, pool = Store(folder / "out"), Answering()
+    sink, pool = Store(folder / "out"), Answering(folder / "out")
     inputs = Inputs({"of": [Store(folder / "in")]})
     made = {receipt.shard: receipt for receipt in run_chain([Link(stage, inputs, sink, True)], pool)[0]}
     sink.commit_manifest({"stage": "quality", "shape": "DOCUMENT", "key": stage.key(inputs)}, list(made), made)
@@ -95,7 +103,7 @@ def dedup(folder: Path, shards: int) -> Answering:
     from stages.dedup.run import Run
     from stages.dedup.signatures.minhash import MinHashOptions
 
-    stage, pool = Dedup.build({}, "dedup"), Answering()
+    stage, pool = Dedup.build({}, "dedup"), Answering(folder / "out")
     corpus = Corpus.of(Inputs({"of": [Store(folder / "in")]}))
     minhash = MinHashOptions(("text",), "DOCUMENT", stage.shingling(), 128, 1, stage.languages())
     policy, sink = Policy(("longest",), (), None, ("id",), corpus.new_rows), Store(folder / "out")
@@ -113,6 +121,8 @@ def measure(name: str, shards: int) -> None:
 
     with tempfile.TemporaryDirectory(prefix="maetdol-driver-") as scratch:
         folder = Path(scratch)
+        for store in ("in", "out"):
+            (folder / store / "receipts").mkdir(parents=True)
         laid(folder / "in", shards)
         shared.begin(Reference)
         before, base = os.times(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
