@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipeline.engine import on_worker
+from pipeline.engine import on_worker, shared
 
 
 class FakeRay:
@@ -83,4 +83,5 @@ def fake_ray(monkeypatch):
     monkeypatch.setattr("pipeline.engine.on_worker.show_lines", lambda: None)
     monkeypatch.setattr("pipeline.engine.on_worker.taken_position", lambda task: on_worker.Last())
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    return fake
+    yield fake
+    shared.begin(None)  # by a pool that was not closed

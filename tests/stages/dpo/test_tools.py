@@ -115,9 +115,15 @@ def test_a_pair_comes_back_as_it_was(to, read, exported, make_rows_store):
     assert not left_out
     [row], [again] = first.table().to_pylist(), read(lines, "again", **{"as": "pair"}).table().to_pylist()
     fields = ("prompt", "chosen", "rejected")
-    if to == "trl":  # arguments are objects there, as templates expect
+    if (
+        to == "trl"
+    ):  # arguments are objects there, as templates expect; it learns from every answer, and is told of none
         assert again["prompt"][2]["tool_calls"][0]["arguments"] == '{"grain": "콩"}'
         again["prompt"][2]["tool_calls"] = row["prompt"][2]["tool_calls"]
+        assert not any(turn["train"] for name in fields for turn in again[name])
+        again |= {
+            name: [each | {"train": turn["train"]} for each, turn in zip(again[name], row[name])] for name in fields
+        }
     assert said(again, *fields) == said(row, *fields)
 
 
