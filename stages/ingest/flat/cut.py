@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.ingest.flat.names import ATTRIBUTE, TAG, TEXT, attribute_of, table_of, tag_of
+from stages.ingest.flat.names import TAG, TEXT, attribute_of, table_of, tag_of
 from stages.text.compiled import int64, kernel, uncounted, writes
 
 VOID = table_of("area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr")
 RAW = table_of("script style xmp iframe noembed noframes plaintext")
 """Elements whose text is written as it is."""
-DIV, SCRIPT, TEMPLATE, SHADOW = TAG["div"], TAG["script"], TAG["template"], ATTRIBUTE["shadowrootmode"]
+SCRIPT = TAG["script"]
 STRAYS = 64
 """Open elements looked at for the one that an end tag closes; what a parser wrote closes the last."""
 STRETCH, ONE = np.uint64(32), np.uint64(1)
@@ -217,7 +217,7 @@ def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, owne
             fore = count
             at, count = _attributes(data, at, attribute, begin, stop, owner, count, node)
             nodes = _leaf(tag, parent, end, depth, first, last, nodes, above, fore, count)
-            tag[node] = DIV if found == TEMPLATE and _is_shown(attribute, fore, count) else found
+            tag[node] = found
         if VOID[found]:
             continue
         held[level], named[level] = node, found
@@ -231,15 +231,6 @@ def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, owne
     while level:
         level = _close(end, held, named, level, named[level - 1], nodes)
     return nodes, count, flattened
-
-
-@uncounted
-def _is_shown(attribute, first, last):
-    """Is a template with these attributes a shadow tree, which a browser shows in its parent's place?"""
-    for place in range(first, last):
-        if attribute[place] == SHADOW:
-            return True
-    return False
 
 
 @uncounted

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from stages.ingest.flat import build as builder
 from stages.ingest.flat.bound import bound
 from stages.ingest.flat.build import as_parsed, build
-from stages.ingest.flat.find import having
 from stages.ingest.flat.names import ATTRIBUTE, ATTRIBUTES, ELEMENTS, TAG, attribute_of, tag_of
-from stages.ingest.flat.render import render
 from stages.ingest.flat.tree import Flat, children, name, text_at, value, words
 from stages.ingest.html import tags
 
@@ -141,14 +139,6 @@ def test_elements_beyond_the_depth_are_no_nodes_and_their_text_is_kept():
     sound(made.tree)
     assert made.flattened == many + 1 - builder.MAX_DEPTH and made.tree.depth.max() == builder.MAX_DEPTH
     assert words(made.tree, 0) == "deepafter"
-
-
-@pytest.mark.parametrize("mode, shown", [("open", True), ("CLOSED", True), (None, False)])
-def test_a_declared_shadow_tree_is_a_box_and_another_template_is_none(mode, shown):
-    given = f" shadowrootmode={mode}" if mode else ""
-    tree = build(f"<x-a><template id=t{given}><p>inside</p></template></x-a><p>after</p>").tree
-    assert (render(tree).text == "inside\n\nafter") is shown and (render(tree).text == "after") is not shown
-    assert name(tree, having(tree, "id")[0]) == ("div" if shown else "template")
 
 
 def test_bytes_are_utf_8():
