@@ -143,15 +143,16 @@ def count(frame: pl.LazyFrame, by: str | None = None, most: int = 100) -> Any:
 
 def some(store: Store, count: int, offset: int = 0) -> list[dict[str, Any]]:
     """Rows from the `offset`-th on, of the shards that hold them."""
-    of, before = [], 0
+    of, first, end = list[int](), 0, 0
     for entry in store.require()["shards"]:
-        if before + entry["rows"] <= offset and not of:
-            before += entry["rows"]
-        elif entry["rows"]:
-            of.append(entry)
-            if before + sum(each["rows"] for each in of) >= offset + count:
-                break
-    return take(rows(store, [entry["shard"] for entry in of]), count, offset - before) if of else []
+        begin, end = end, end + entry["rows"]
+        if end <= offset or not entry["rows"]:
+            continue
+        first = begin if not of else first
+        of.append(entry["shard"])
+        if end >= offset + count:
+            break
+    return take(rows(store, of), count, offset - first) if of else []
 
 
 SCANNED, FETCHED = 2 << 30, 128 << 20

@@ -382,3 +382,11 @@ def test_a_root_is_listed(site_root):
     assert [line.split()[0] for line in told.splitlines()] == ["store", "pages", "quality", "unique", "clean"]
     rows = [json.loads(line) for line in lines(str(site_root), Selection(), as_json=True)]
     assert [row["store"] for row in rows] == ["pages", "quality", "unique", "clean"] and rows[1]["reasons"]
+
+
+def test_some_rows_are_those_of_the_whole_wherever_shards_begin(tmp_path, make_store):
+    store = make_store(tmp_path / "corpus", [f"문서 {n}" for n in range(7)], shards=4)  # 2, 2, 2, 1
+    whole = [row["text"] for row in query.take(query.rows(store), 7)]
+    for offset in range(9):
+        for count in (1, 2, 5):
+            assert [row["text"] for row in query.some(store, count, offset)] == whole[offset : offset + count]
