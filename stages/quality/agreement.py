@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,9 +204,8 @@ def _suggested(
     chosen = drawn.argmax(axis=0)
     gains = left_out[chosen, np.arange(RESAMPLES)] - left_out[0]
     low, high = _interval(limits[chosen])
-    given = {name: getattr(own, name) for name in own.__dataclass_fields__}
-    return Agreement(**{**given, "suggested": float(limits[best]), "suggested_interval": (low, high),
-                        "gain": (float(np.median(gains)), *_interval(gains))})  # fmt: skip
+    gain = (float(np.median(gains)), *_interval(gains))
+    return replace(own, suggested=float(limits[best]), suggested_interval=(low, high), gain=gain)
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
