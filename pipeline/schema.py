@@ -169,9 +169,10 @@ def _grown(found: pa.Field, wanted: pa.Field) -> pa.Field:
     return wanted if len(has) < len(parts) and has == parts[: len(has)] else found
 
 
-def upgraded(rows: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
-    """Rows of a store of any version in the columns of this one; what the older did not have is null. New ones are not copied."""
-    wanted = current(rows.schema)
+def upgraded(rows: pa.Table | pa.RecordBatch, known: pa.Schema | None = None) -> pa.Table | pa.RecordBatch:
+    """Rows of a store of any version in the columns of this one (`known`, where they are); what the older did not have is null. New
+    ones are not copied."""
+    wanted = current(rows.schema) if known is None else known
     if wanted == rows.schema:
         return rows
     columns = [

@@ -183,10 +183,14 @@ def versions(distributions: Sequence[str]) -> dict[str, str]:
     found = {}
     for name in distributions:
         try:
-            found[name] = importlib.metadata.version(name)
+            found[name] = _version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+_version = cache(importlib.metadata.version)
+"""Read once a process: every key and receipt of a shard asks for it, and reading it takes milliseconds."""
 
 
 class ShardStage(Stage):

@@ -255,9 +255,9 @@ class Store:
 
     def batches(self, shard: int) -> Iterator[pa.RecordBatch]:
         """Record batches of at most 1,024 rows or 16 MiB; a larger row stands alone. Held against the receipt like `read`."""
-        reader = self._rows(shard)
+        wanted = current((reader := self._rows(shard)).schema)
         for index in range(reader.num_record_batches):
-            yield upgraded(reader.get_batch(index))
+            yield upgraded(reader.get_batch(index), wanted)
 
     def ledger(self, shard: int | str) -> pa.Table:
         """What became of the inputs of a shard (or of the artefact). Held against the receipt like `read`."""

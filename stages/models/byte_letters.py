@@ -17,9 +17,16 @@ def letters() -> tuple[str, ...]:
     return tuple(chr(byte) if byte in shown else chr(next(hidden)) for byte in range(256))
 
 
+class LetterBytes(dict[int, int]):
+    """The byte of each letter, by code points as `str.translate` takes them; of others what is no byte."""
+
+    def __missing__(self, point: int) -> int:
+        return 0x100
+
+
 @cache
-def _bytes() -> dict[str, int]:
-    return {letter: byte for byte, letter in enumerate(letters())}
+def _bytes() -> LetterBytes:
+    return LetterBytes({ord(letter): byte for byte, letter in enumerate(letters())})
 
 
 def spelled(token: bytes) -> str:
@@ -38,9 +45,10 @@ def read(word: str) -> bytes | None:
     >>> read("Ġb"), read("콩")
     (b' b', None)
     """
-    known = _bytes()
-    found = [known.get(letter) for letter in word]
-    return None if None in found else bytes(found)  # type: ignore[arg-type]
+    try:
+        return word.translate(_bytes()).encode("latin-1")
+    except UnicodeEncodeError:
+        return None
 
 
 def is_part(token: bytes) -> bool:

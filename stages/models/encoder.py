@@ -26,6 +26,11 @@ from stages.models.fast_ids import faster
 FORMAT = "maetdol-tokenizer-1"
 """`format` in the card of a tokenizer whose two files, SentencePiece's and Hugging Face's, give equal ids."""
 
+BYTE_LEVEL = {
+    "tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": False, "add_bos_token": False, "add_eos_token": False,
+    "clean_up_tokenization_spaces": False,
+}  # fmt: skip
+"""How the tokenizer_config.json of a byte-level tokenizer of this house begins: all of the tokenizer is in tokenizer.json."""
 UNITS, ROOM = 1 << 20, 64 << 20
 """Words remembered, and bytes of them."""
 LINES = 64
@@ -169,20 +174,23 @@ class Encoder:
     @cached_property
     def byte_level(self) -> bool:
         """Are its tokens spelled in letters for bytes?"""
-        return self._hub is not None and '"ByteLevel"' in json.dumps(json.loads(self._hub.to_str())["decoder"])
+        return self._hub is not None and '"ByteLevel"' in _part(self._hub.decoder)
 
     @cached_property
     def _whole_offsets(self) -> bool:
         """Is a token's offset that of its first byte's character? Not where the tokenizer leaves out the blank it begins with."""
-        cut_blanks = '"trim_offsets": true' in json.dumps(json.loads(self._hub.to_str())["post_processor"])
-        return self.byte_level and not cut_blanks
+        return self.byte_level and '"trim_offsets":true' not in _part(self._hub.post_processor)
 
     @cached_property
     def _byte_widths(self) -> ByteWidths:
         tokens = [self.token_bytes(number) for number in range(self.size)]
-        inside = [[byte & 0xC0 == 0x80 for byte in token] for token in tokens]
-        counts = [map(len, tokens), (len(one) - sum(one) for one in inside), (one[:1] == [True] for one in inside)]
-        return ByteWidths(*(np.fromiter(column, np.int32, self.size) for column in counts))
+        ends = np.cumsum([len(token) for token in tokens])
+        starts = np.concatenate([[0], ends[:-1]])
+        later = np.frombuffer(b"".join(tokens), np.uint8) & 0xC0 == 0x80
+        before = np.concatenate([[0], np.cumsum(later)])
+        inside = before[np.minimum(starts + 1, ends)] - before[starts]
+        characters = ends - starts - (before[ends] - before[starts])
+        return ByteWidths(*(column.astype(np.int32) for column in (ends - starts, characters, inside)))
 
     def token_bytes(self, number: int) -> bytes:
         """What an id of a byte-level tokenizer writes."""
@@ -205,16 +213,10 @@ class Encoder:
             self._units = Units(self._encode_pieces, pieces.piece_to_id("<0x0A>"))
 
     def _open_hub(self) -> None:
-        from stages.models.chat.templates import load_tokenizer
-
-        tokenizer = load_tokenizer(self.folder)
-        if not tokenizer.is_fast:
-            raise UsageError(
-                f"the tokenizer in {self.folder.name} is a slow one", "save it with a tokenizer.json beside it"
-            )
-        self.size = len(tokenizer)
-        self.bos, self.eos, self.pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
-        self._hub: Any = tokenizer.backend_tokenizer
+        found = own_library(self.folder) or _by_transformers(self.folder)
+        self._hub: Any = found.hub
+        self.bos, self.eos, self.pad = found.bos, found.eos, found.pad
+        self.size = self._hub.get_vocab_size(with_added_tokens=True)
         self._hub.encode_special_tokens = True
         self._added = self._hub.get_added_tokens_decoder()
         self._hub.no_truncation()
@@ -309,13 +311,61 @@ def _crosses(piece: str) -> bool:
 
 def ours(folder: Path) -> bool:
     """Does the folder's card promise equal ids from SentencePiece?"""
-    card = folder / "card.json"
-    if not card.is_file() or not (folder / "tokenizer.model").is_file():
-        return False
+    return (folder / "tokenizer.model").is_file() and _page(folder / "card.json").get("format") == FORMAT
+
+
+class OpenedLibrary(NamedTuple):
+    """A `tokenizers.Tokenizer` and the ids of its special tokens."""
+
+    hub: Any
+    bos: int | None
+    eos: int | None
+    pad: int | None
+
+
+def own_library(folder: Path) -> OpenedLibrary | None:
+    """A byte-level tokenizer of this house from its tokenizer.json alone: what transformers makes of the folder, without the two CPU
+    seconds that it and torch take to import. None for any other folder, and for one to whose files something was added."""
+    from tokenizers import Tokenizer
+
+    if _page(folder / "card.json").get("format") != FORMAT or not (folder / "tokenizer.json").is_file():
+        return None
+    config = _page(folder / "tokenizer_config.json")
+    named = ("bos_token", "eos_token", "pad_token")
+    more = {*named, "extra_special_tokens", "model_max_length"}
+    if config.keys() - more != BYTE_LEVEL.keys() or not BYTE_LEVEL.items() <= config.items():
+        return None
+    if any((folder / name).exists() for name in ("special_tokens_map.json", "added_tokens.json")):
+        return None
+    hub = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = [hub.token_to_id(config.get(name) or "") for name in named]
+    known = [hub.token_to_id(token) for token in config.get("extra_special_tokens", ())]
+    return None if None in (*ids, *known) else OpenedLibrary(hub, *ids)
+
+
+def _by_transformers(folder: Path) -> OpenedLibrary:
+    from stages.models.chat.templates import load_tokenizer
+
+    tokenizer = load_tokenizer(folder)
+    if not tokenizer.is_fast:
+        raise UsageError(f"the tokenizer in {folder.name} is a slow one", "save it with a tokenizer.json beside it")
+    return OpenedLibrary(
+        tokenizer.backend_tokenizer, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    )
+
+
+def _page(path: Path) -> dict[str, Any]:
+    """A file of JSON; empty where it is none, or no mapping."""
     try:
-        return json.loads(card.read_text(encoding="utf-8")).get("format") == FORMAT
-    except (ValueError, AttributeError):
-        return False
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return page if isinstance(page, dict) else {}
+
+
+def _part(part: Any) -> str:
+    """A part of a `tokenizers.Tokenizer` as JSON without blanks, as it pickles itself: the whole tokenizer takes a tenth of a second."""
+    return "" if part is None else json.dumps(json.loads(part.__getstate__()), separators=(",", ":"))
 
 
 def _parts(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from pipeline.errors import OptionError, UsageError, WorkError
 from stages.models.byte_letters import spelled
+from stages.models.encoder import BYTE_LEVEL
 
 BASE = ("<|begin_of_text|>", "<|end_of_text|>", "<|pad|>")
 """Special tokens after the learnt ones, in this order; the chat symbols follow."""
@@ -201,11 +202,7 @@ def config(symbols: tuple[str, ...]) -> dict[str, Any]:
     """The `tokenizer_config.json`: nothing is added before or after a text."""
     begin, end, pad = BASE
     return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "add_prefix_space": False,
-        "add_bos_token": False,
-        "add_eos_token": False,
-        "clean_up_tokenization_spaces": False,
+        **BYTE_LEVEL,
         "bos_token": begin,
         "eos_token": end,
         "pad_token": pad,

@@ -3,9 +3,11 @@
 import pyarrow as pa
 import pytest
 
+from pipeline import schema
 from pipeline.schema import CHAT, DOCUMENT, META, PAIR, current, doc_id, shape_of, upgraded
+from pipeline.storage import store as stores
 from pipeline.storage.ledger import Ledger
-from pipeline.storage.store import Store
+from pipeline.storage.store import BATCH_ROWS, Store
 
 STR = pa.large_string()
 TURNS = pa.list_(pa.struct([("role", STR), ("content", STR)]))
@@ -148,3 +150,13 @@ def test_todays_rows_are_passed_on_as_they_are():
     assert upgraded(other) is other and shape_of(other.schema) is None
     tools = old_table("CHAT", 2, tools=["[]", None])
     assert upgraded(tools)["tools"].to_pylist() == ["[]", None] and upgraded(tools).schema.names == CHAT.names
+
+
+def test_the_columns_of_a_shard_are_looked_at_once_however_many_batches_it_has(before, monkeypatch):
+    store, shape = before
+    rows = old_table(shape, 3 * BATCH_ROWS)
+    store.put(3, rows, Ledger.rows(rows["id"]), key="test", stage="test", input_ids=rows["id"])
+    looks = []
+    for module in (schema, stores):
+        monkeypatch.setattr(module, "current", lambda columns: (looks.append(columns), current(columns))[1])
+    assert [len(batch) for batch in store.batches(3)] == [BATCH_ROWS] * 3 and len(looks) == 1

@@ -1,8 +1,11 @@
 """Nodes of a cluster: each sees the root and has the driver's versions, or the run does not begin."""
 
+from functools import cache
+from importlib.metadata import version
+
 import pytest
 
-from pipeline.engine import nodes
+from pipeline.engine import nodes, stage
 from pipeline.engine.nodes import Node
 from pipeline.errors import UsageError
 
@@ -27,6 +30,14 @@ def test_what_a_node_answers(tmp_path):
     (tmp_path / "mark").touch()
     assert nodes.answer(tmp_path / "mark", ["numpy"]).sees and not nodes.answer(tmp_path / "other", []).sees
     assert nodes.answer(None, ["numpy", "no-such-package"]).versions["no-such-package"] == "absent"
+
+
+def test_a_version_is_read_once_and_what_is_absent_looked_for_again(monkeypatch):
+    asked = []
+    monkeypatch.setattr(stage, "_version", cache(lambda name: asked.append(name) or version(name)))
+    for _ in range(3):
+        assert stage.versions(["numpy", "no-such-package"]) == {"numpy": version("numpy"), "no-such-package": "absent"}
+    assert asked == ["numpy", *["no-such-package"] * 3]
 
 
 def test_a_node_that_dies_while_it_is_looked_at_ends_no_run(caplog):

@@ -3,6 +3,9 @@
 import base64
 import json
 import lzma
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.errors import OptionError, UsageError, WorkError
 from pipeline.options import content_hash
 from stages.models.byte_letters import is_part
-from stages.models.encoder import Encoder
+from stages.models.encoder import Encoder, own_library
 from stages.models.fast_ids import DIFFICULT
 from stages.tokenizer import Tokenizer, patterns
 
@@ -189,3 +192,31 @@ def test_marks_are_the_librarys_offsets(opened):
         expected = [start for start, _ in hub.backend_tokenizer.encode(text, add_special_tokens=False).offsets]
         if len(expected) == len(ids):
             assert encoder.marks(text, ids).tolist() == [*expected, len(text)]
+
+
+def test_it_opens_without_transformers_as_transformers_opens_it(opened, monkeypatch):
+    _, folder, hub, _ = opened
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    encoder = Encoder(folder)
+    assert (encoder.bos, encoder.eos, encoder.pad) == (hub.bos_token_id, hub.eos_token_id, hub.pad_token_id)
+    mine, theirs = (json.loads(one.to_str()) for one in (encoder._hub, hub.backend_tokenizer))
+    assert {name for name in mine if mine[name] != theirs[name]} == {"post_processor"}  # which adds nothing in either
+
+
+@pytest.mark.parametrize("added", ["a token", "a file", "another class", "another card"])
+def test_what_was_added_to_a_folder_is_read_by_transformers(opened, tmp_path, added):
+    _, folder, _, _ = opened
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    config, size = copy / "tokenizer_config.json", Encoder(folder).size
+    page = json.loads(config.read_text())
+    if added == "a token":
+        config.write_text(json.dumps(page | {"extra_special_tokens": [*page["extra_special_tokens"], "<|new|>"]}))
+    elif added == "a file":
+        (copy / "added_tokens.json").write_text(json.dumps({"<|new|>": size}))
+    elif added == "another class":
+        config.write_text(json.dumps(page | {"tokenizer_class": "GPT2TokenizerFast"}))
+    else:
+        (copy / "card.json").write_text("[]")
+    assert own_library(folder) and own_library(copy) is None
+    if added == "a token":
+        assert Encoder(copy).size == size + 1
