@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
+from array import array
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.storage.files import Local, Remote, filesystem
@@ -40,6 +43,8 @@ TASK_BYTES = 64 << 20
 """Bytes of files that one task hashes (64 MiB); a larger file is alone."""
 TASK_FILES = 4_096
 """Files that one task hashes."""
+UNREADABLE = "unreadable:"
+"""Stands before the number of the error where the hash of a file that cannot be read would stand."""
 
 
 class Mark(NamedTuple):
@@ -55,6 +60,46 @@ class Mark(NamedTuple):
     def of(cls, path: str, status: os.stat_result) -> Mark:
         """The file at `path` whose status this is."""
         return cls(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+class Marks:
+    """Files as the disk knows them, in columns: of a million files not one object more than their paths."""
+
+    def __init__(self, marks: Iterable[Mark] = ()) -> None:
+        self.paths: list[str] = []
+        self.sizes, self.modified, self.changed, self.inodes = array("q"), array("q"), array("q"), array("Q")
+        for mark in marks:
+            self.add(mark.path, mark.size, mark.modified, mark.changed, mark.inode)
+
+    def add(self, path: str, size: int, modified: int, changed: int, inode: int) -> None:
+        """One file more: path, and what `Mark` says of it."""
+        self.paths.append(path)
+        self.sizes.append(size)
+        self.modified.append(modified)
+        self.changed.append(changed)
+        self.inodes.append(inode)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, at: int) -> Mark:
+        return Mark(self.paths[at], self.sizes[at], self.modified[at], self.changed[at], self.inodes[at])
+
+    def table(self) -> pa.Table:
+        """The files as rows of COLUMNS, but for the hash, in their order."""
+        numbers = (self.sizes, self.modified, self.changed, self.inodes)
+        columns = [_encoded(self.paths), *(pa.array(np.array(column)) for column in numbers)]
+        return pa.table(columns, schema=COLUMNS.remove(len(COLUMNS) - 1))
+
+
+def _encoded(paths: list[str]) -> pa.Array:
+    """The paths as the file system spells them."""
+    if sys.getfilesystemencoding() == "utf-8":
+        try:
+            return pa.array(paths, pa.large_string()).cast(pa.large_binary())
+        except UnicodeEncodeError:  # a name that is no UTF-8 is among them
+            pass
+    return pa.array([os.fsencode(path) for path in paths], pa.large_binary())
 
 
 class Hashed(NamedTuple):
@@ -106,45 +151,67 @@ class InputHashes:
 
     def __init__(self, where: Local | Remote | None = None):
         self._where = where
-        self._known = _read(where) if where is not None else {}
+        self._known = _read(where) if where is not None else COLUMNS.empty_table()
         self._new: dict[Mark, Hashed] = {}
-        self._seen: set[Mark] = set()
+        self._met = pa.array([], pa.int64())
+        """Rows of `_known` that `peek` met."""
         self.wanted: dict[Mark, None] = {}
         """Files that `peek` was asked for in vain, in that order."""
         self.listing: Any = None
         """What was listed with `peek` and had nothing `wanted`, for the next who would list the same: once, so that what changes
         later is seen."""
 
-    def of(self, path: str, status: os.stat_result) -> str:
-        """XXH3-128 of the file, hashed here where it is not known. OSError where it cannot be read."""
-        if (known := self._get(Mark.of(path, status))) is not None:
-            return known
-        if (made := hashed(path)) is not None:
-            self._new[made.mark] = made
-            return made.digest
-        with open(path, "rb", buffering=0) as handle:  # it is being written: nothing is remembered
-            return hash_of(handle)
+    def of(self, files: Marks) -> list[str]:
+        """XXH3-128 of each file, hashed here where it is not known. Where one cannot be read: UNREADABLE and the number of the error."""
+        found = self._find(files)[0]
+        for at, known in enumerate(found):
+            if known is None:
+                found[at] = self._hashed(files[at].path)
+        return found
 
-    def peek(self, path: str, status: os.stat_result) -> str:
-        """The hash where it is known, else empty: the file is then `wanted`."""
-        mark = Mark.of(path, status)
-        self._seen.add(mark)
-        if (known := self._get(mark)) is None:
-            self.wanted[mark] = None
-        return known or ""
+    def peek(self, files: Marks) -> list[str]:
+        """The hash of each file where it is known, else empty: the file is then `wanted`. To be asked once, for all files."""
+        found, self._met = self._find(files)
+        for at, known in enumerate(found):
+            if known is None:
+                self.wanted[files[at]], found[at] = None, ""
+        return found
 
-    def _get(self, mark: Mark) -> str | None:
-        made = self._new.get(mark)
-        return made.digest if made is not None else self._known.get(mark)
+    def _find(self, files: Marks) -> tuple[list[Any], pa.Array]:
+        """The hash of each file, None where it is not known; and the rows of `_known` that are among the files."""
+        import pyarrow.compute as pc
+
+        marks, known = files.table(), self._known
+        row = pc.index_in(marks["path"], known["path"])
+        same = pc.is_valid(row)
+        for name in ("size", "modified", "changed", "inode"):
+            same = pc.and_(same, pc.fill_null(pc.equal(marks[name], known[name].take(row)), False))
+        row = pc.if_else(same, row, None)
+        found = known["hash"].take(row).to_pylist()
+        for at, digest in enumerate(found) if self._new else ():
+            if digest is None and (made := self._new.get(files[at])) is not None:
+                found[at] = made.digest
+        return found, row.drop_null()
+
+    def _hashed(self, path: str) -> str:
+        try:
+            if (made := hashed(path)) is not None:
+                self._new[made.mark] = made
+                return made.digest
+            with open(path, "rb", buffering=0) as handle:  # it is being written: nothing is remembered
+                return hash_of(handle)
+        except OSError as fault:
+            return f"{UNREADABLE}{fault.errno}"
 
     def take(self, found: Iterable[Hashed]) -> None:
         """Take in what tasks hashed, and write what is unchanged of the files that `peek` was asked for into the store."""
         self._new.update((made.mark, made) for made in found)
-        unchanged = {mark: made.digest for mark, made in self._new.items() if made.is_unchanged}
-        kept = {mark: digest for mark, digest in {**self._known, **unchanged}.items() if mark in self._seen}
-        if self._where is not None and kept != self._known:
-            self._known = kept
-            self._where.write(NAME, _page(kept))
+        kept = {mark: made for mark, made in self._new.items() if mark in self.wanted and made.is_unchanged}
+        if self._where is not None and (kept or len(self._met) < len(self._known)):
+            digests = pa.array([made.digest for made in kept.values()], COLUMNS.field("hash").type)
+            new = Marks(kept).table().append_column(COLUMNS.field("hash"), digests)
+            self._known = pa.concat_tables([self._known.take(self._met), new])
+            self._where.write(NAME, _page(self._known))
 
 
 MOST = 8
@@ -181,35 +248,36 @@ def tasks(wanted: Iterable[Mark]) -> list[HashTask]:
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
-def _page(known: dict[Mark, str]) -> bytes:
-    rows = sorted(known.items(), key=lambda item: os.fsencode(item[0].path))
-    values: list[list[Any]] = [[os.fsencode(mark.path) for mark, _ in rows]]
-    values += [[mark[at] for mark, _ in rows] for at in range(1, len(Mark._fields))]
-    values.append([found for _, found in rows])
+def _page(known: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, COLUMNS) as out:
-        out.write_table(pa.table(values, schema=COLUMNS))
+        out.write_table(known.sort_by("path").combine_chunks())
     data = sink.getvalue().to_pybytes()
     return hash_of(data).encode() + data
 
 
-def _read(where: Local | Remote) -> dict[Mark, str]:
-    """The page of a store; empty where there is none, or none that can be read."""
+def _read(where: Local | Remote) -> pa.Table:
+    """The page of a store; no rows where there is none, or none that can be read."""
     try:
         return parsed(where.read(NAME))
     except FileNotFoundError:
-        return {}
+        return COLUMNS.empty_table()
     except ValueError as fault:
         log.warning(f"{where.path(NAME)} is damaged ({fault}); every input file is hashed again")
-        return {}
+        return COLUMNS.empty_table()
 
 
-def parsed(data: bytes) -> dict[Mark, str]:
-    """The hashes of a page; ValueError where it is not what was written."""
+def parsed(data: bytes) -> pa.Table:
+    """The hashes of a page, rows of COLUMNS by path; ValueError where it is not what was written."""
     if hash_of(data[32:]).encode() != data[:32]:
         raise ValueError("it is not what was written")
     table = pa.ipc.open_file(pa.BufferReader(data[32:])).read_all()
     if table.schema != COLUMNS:
         raise ValueError("it has other columns")
+    return table
+
+
+def marked(table: pa.Table) -> dict[Mark, str]:
+    """The rows of a page, one by one."""
     path, *numbers, found = (column.to_pylist() for column in table.columns)
     return dict(zip(map(Mark, map(os.fsdecode, path), *numbers), found))

@@ -235,7 +235,7 @@ def _verify_recordings(store: Store, found: Verification) -> None:
 def _verify_inputs(store: Store, found: Verification, pool: Pool) -> None:
     """The hashes that a step remembers of its input files, each held against the file where that is still what it was."""
     try:
-        known = input_hashes.parsed(store.fs.read(input_hashes.NAME))
+        known = input_hashes.marked(input_hashes.parsed(store.fs.read(input_hashes.NAME)))
     except FileNotFoundError:
         return
     except ValueError as fault:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,6 +17,9 @@ from pipeline.storage import input_hashes
 from pipeline.storage.store import Store
 from stages.ingest.crawl import CrawlOptions
 from stages.ingest.readers.packages import Packages
+
+if TYPE_CHECKING:
+    from stages.ingest.sources import Files
 
 READ_BY_MODEL = "main", "learned"
 """Values of `extract` by which the learnt extractor reads."""
@@ -107,11 +110,11 @@ class Ingest(Stage):
 
         if not self.reads():
             return None
-        files = listing(self.reads(), follow=self.follow_links, digest=lambda path, status: "")
+        files = listing(self.reads(), follow=self.follow_links, digest=lambda marks: [""] * len(marks))
         some = drawn(files, most)
         others = [entry for entry in self.sources() if entry == PACKAGES]
         stage = self.model_copy(update={"from_": [file.path for file in some] + others})
-        return InputSample(stage, sum(file.size for file in some), sum(file.size for file in files))
+        return InputSample(stage, sum(file.size for file in some), sum(files.sizes))
 
     def not_estimated(self) -> str:
         return "a crawl takes as long as its sites allow" if self.crawl is not None else ""
@@ -128,14 +131,14 @@ class Ingest(Stage):
     def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
         """Options, and the names and contents of the files; of a crawl its options, for it is a recording."""
         files = self._listing(inputs)
-        return super().key(inputs, digest([[file.name, file.digest] for file in files]), *extra, without=without)
+        return super().key(inputs, digest(list(zip(files.names, files.digests))), *extra, without=without)
 
     def run(self, inputs: Inputs, sink: Store, pool: Any) -> list:
         """Crawl where asked, then make every shard that is not proven; returns the receipts of all of them."""
         from stages.ingest import plan
         from stages.ingest.task import proven, run_task
 
-        files = self._listing(inputs) + self._crawled(sink, pool)
+        files = [*self._listing(inputs), *self._crawled(sink, pool)]
         # The key without the listing: a shard depends on its own files alone.
         tasks = plan.tasks(files, self, sink, super().key(inputs))
         proofs = Proofs.taken(sink)
@@ -156,7 +159,7 @@ class Ingest(Stage):
         from stages.ingest import plan
         from stages.ingest.task import run_task
 
-        while redo := plan.to_redo(sink, tasks, done):
+        while redo := plan.to_redo(sink, pool, tasks, done):
             number = min(redo)
             done[number] = collect(pool, run_task, [replace(tasks[number], against=redo[number])], "ingest")[0]
 
@@ -170,13 +173,13 @@ class Ingest(Stage):
         found = collect(where, input_hashes.hash_all, tasks, "ingest hashes") if tasks else []
         hashes.take(made for some in found for made in some)
 
-    def _files(self, digest_of: Any) -> list:
+    def _files(self, digest_of: Any) -> Files:
         from stages.ingest.readers import packages
         from stages.ingest.sources import listing
 
         return listing(self.sources(), lambda: packages.listing(self.packages), self.follow_links, digest_of)
 
-    def _listing(self, inputs: Inputs) -> list:
+    def _listing(self, inputs: Inputs) -> Files:
         """The files of `from`; what a reader of one's own reads is keyed by that reader too."""
         from stages.ingest.kinds import ending
         from stages.ingest.readers import own
@@ -184,14 +187,11 @@ class Ingest(Stage):
         hashes = input_hashes.of_store(inputs.home)
         listed, hashes.listing = hashes.listing, None
         files = listed[1] if listed and listed[0] == self.sources() else self._files(hashes.of)
-        kinds = [ending(file.name) for file in files]
-        readers = {kind: own.reader_of(kind) for kind in set(kinds)}
-        if not any(readers.values()):
-            return files
-        return [
-            file if reader is None else file._replace(digest=digest([file.digest, reader.fingerprint()]))
-            for file, reader in ((file, readers[kind]) for file, kind in zip(files, kinds))
-        ]
+        readers = own.by_ending()
+        for at, name in enumerate(files.names) if readers else ():
+            if (reader := readers.get(ending(name))) is not None:
+                files.digests[at] = digest([files.digests[at], reader.fingerprint()])
+        return files
 
     def _crawled(self, sink: Store, pool: Any) -> list:
         """The files of the crawl, recorded below the store; first of all they are fetched."""

@@ -12,14 +12,15 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, overload
 
 from pipeline.errors import InfraError, SourceError
 from pipeline.storage import recordings
 from pipeline.storage.files import REFUSED, Remote, is_remote, storage_faults, tried
-from pipeline.storage.input_hashes import of_store
+from pipeline.storage.input_hashes import UNREADABLE, Marks, of_store
 
 PACKAGES = "installed-packages"
 """The named source: documentation of what is installed."""
@@ -43,38 +44,92 @@ class File(NamedTuple):
     """The named source it belongs to, for what is not read as a plain file."""
 
 
+class Files(Sequence[File]):
+    """Input files in columns: of a million files no object more than names, paths and hashes."""
+
+    def __init__(self, files: Iterable[File] = ()):
+        self.names: list[str] = []
+        self.paths: list[str] = []
+        self.sizes = array("q")
+        self.digests: list[str] = []
+        self._within: dict[int, str] = {}
+        self.add(files)
+
+    def add(self, files: Iterable[File]) -> None:
+        """Some files more."""
+        for file in files:
+            if file.within:
+                self._within[len(self)] = file.within
+            self.names.append(file.name)
+            self.paths.append(file.path)
+            self.sizes.append(file.size)
+            self.digests.append(file.digest)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, at: int) -> File: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[File]: ...
+    def __getitem__(self, at: int | slice) -> File | list[File]:
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        at = range(len(self))[at]
+        return File(self.names[at], self.paths[at], self.sizes[at], self.digests[at], self._within.get(at, ""))
+
+    def ordered(self) -> Files:
+        """By name. Where two roots hold files of one name, the second is `name~2`; the same file named twice is one."""
+        if not len(set(self.names)) == len(set(self.paths)) == len(self):
+            return Files(_apart(self))
+        order = sorted(range(len(self)), key=self.names.__getitem__)
+        found = Files()
+        found.names, found.paths, found.digests = (
+            list(map(column.__getitem__, order)) for column in (self.names, self.paths, self.digests)
+        )
+        found.sizes = array("q", map(self.sizes.__getitem__, order))
+        found._within = (
+            {at: self._within[was] for at, was in enumerate(order) if was in self._within} if self._within else {}
+        )
+        return found
+
+
 def listing(
     given: list[str],
     packages: Any = None,
     follow: bool = False,
-    digest: Callable[[str, os.stat_result], str] | None = None,
-) -> list[File]:
+    digest: Callable[[Marks], list[str]] | None = None,
+) -> Files:
     """Every file of `given`, sorted by name. SourceError where an entry names nothing. `packages` lists the named source; `digest`
-    gives the hash of a local file of this path and status (default: by reading it).
+    gives the hashes of local files, asked once for all of them (default: by reading them; UNREADABLE stands before what cannot be read).
 
     What is no regular file, and a link that leads out of its folder (unless `follow`), is listed to be accounted for: never opened.
     """
-    found: list[File] = []
+    local, others = _Local(follow), Files()
     for entry in given:
         if entry == PACKAGES:
-            found += packages()
+            others.add(packages())
             continue
-        files = list(_remote(entry) if is_remote(entry) else _local(entry, follow, digest or of_store("").of))
-        if not files:
+        before = len(local) + len(others)
+        if is_remote(entry):
+            others.add(_remote(entry))
+        else:
+            local.list(entry)
+        if len(local) + len(others) == before:
             raise SourceError(
                 f"{entry} names no file",
                 "give the path of a file, a folder, a glob such as 'raw/*.warc.gz', or installed-packages",
             )
-        found += files
-    return _apart(sorted(found, key=lambda file: (file.name, file.digest, file.path)))
+    found = local.files(digest or of_store("").of)
+    found.add(others)
+    return found.ordered()
 
 
-def _apart(files: list[File]) -> list[File]:
-    """Names told apart where two roots hold files of one name: the second is `name~2`. The same file named twice is one."""
+def _apart(files: Iterable[File]) -> list[File]:
     kept: list[File] = []
     seen: dict[str, int] = {}
     paths: set[str] = set()
-    for file in files:
+    for file in sorted(files, key=lambda file: (file.name, file.digest, file.path)):
         if file.path in paths:
             continue
         paths.add(file.path)
@@ -83,7 +138,7 @@ def _apart(files: list[File]) -> list[File]:
     return sorted(kept, key=lambda file: file.name)
 
 
-def drawn(files: list[File], most: int) -> list[File]:
+def drawn(files: Sequence[File], most: int) -> list[File]:
     """Some of `files`, by a hash of their names, of at most `most` bytes together; the smallest where all are larger."""
     found, held = [], 0
     ordered = sorted(files, key=lambda each: hashlib.blake2b(os.fsencode(each.name), digest_size=8).digest())
@@ -97,27 +152,75 @@ def drawn(files: list[File], most: int) -> list[File]:
 # -- local -------------------------------------------------------------------------------------------------------------
 
 
-def _local(entry: str, follow: bool, digest: Callable[[str, os.stat_result], str]) -> Iterator[File]:
-    path = Path(entry.removeprefix("file://")).expanduser()
-    if path.is_dir():
-        for folder, names in _inside(path):
-            yield from _files(folder, names, path, follow, digest)
-    elif path.exists():
-        # Named by hand, a link is followed: it was asked for.
-        yield from _files(path.parent, [path.name], path.parent, True, digest)
-    elif _WILD.search(entry):
-        parts = path.parts
-        fixed = next(depth for depth, part in enumerate(parts) if _WILD.search(part))
-        root = Path(*parts[:fixed]) if fixed else Path(".")
-        single: dict[Path, list[str]] = {}
-        for match in root.glob(str(Path(*parts[fixed:]))):
-            if match.is_dir() and not match.is_symlink():
-                for folder, names in _inside(match):
-                    yield from _files(folder, names, root, follow, digest)
-            elif not any(part.startswith(".") for part in match.relative_to(root).parts):
-                single.setdefault(match.parent, []).append(match.name)
-        for folder, names in single.items():
-            yield from _files(folder, names, root, follow, digest)
+class _Local:
+    """Local files as they are found: regular ones with what the disk says of them, and what must not be opened or cannot be."""
+
+    def __init__(self, follow: bool):
+        self._follow = follow
+        self._names: list[str] = []
+        self._marks = Marks()
+        self._odd = Files()
+
+    def __len__(self) -> int:
+        return len(self._names) + len(self._odd)
+
+    def files(self, digest: Callable[[Marks], list[str]]) -> Files:
+        """All of them, in no order; `digest` gives the hashes of the regular ones."""
+        found = Files()
+        found.names, found.paths, found.sizes = self._names, self._marks.paths, self._marks.sizes[:]
+        found.digests = digest(self._marks)
+        for at, each in enumerate(found.digests):
+            if each.startswith(UNREADABLE):
+                found.sizes[at] = 0
+        found.add(self._odd)
+        return found
+
+    def list(self, entry: str) -> None:
+        """Add what a path or glob names."""
+        path = Path(entry.removeprefix("file://")).expanduser()
+        if path.is_dir():
+            for folder, names in _inside(path):
+                self.add(folder, names, path)
+        elif path.exists():
+            # Named by hand, a link is followed: it was asked for.
+            self.add(path.parent, [path.name], path.parent, True)
+        elif _WILD.search(entry):
+            parts = path.parts
+            fixed = next(depth for depth, part in enumerate(parts) if _WILD.search(part))
+            root = Path(*parts[:fixed]) if fixed else Path(".")
+            single: dict[Path, list[str]] = {}
+            for match in root.glob(str(Path(*parts[fixed:]))):
+                if match.is_dir() and not match.is_symlink():
+                    for folder, names in _inside(match):
+                        self.add(folder, names, root)
+                elif not any(part.startswith(".") for part in match.relative_to(root).parts):
+                    single.setdefault(match.parent, []).append(match.name)
+            for folder, names in single.items():
+                self.add(folder, names, root)
+
+    def add(self, folder: Path, names: Iterable[str], root: Path, follow: bool = False) -> None:
+        """Add the files of these names in a folder below `root`. What must not be opened says why in `within`, and stands in the
+        listing so that it stands in the ledger."""
+        follow = follow or self._follow
+        below, ground = folder.relative_to(root).as_posix(), root.resolve()
+        beside = not follow and not folder.resolve().is_relative_to(ground)  # there by a link
+        at, below = ("" if each == "." else os.path.join(each, "") for each in (str(folder), below))
+        for each in names:
+            name, path = below + each, at + each
+            try:
+                status = os.lstat(path)
+                if beside or not stat.S_ISREG(status.st_mode):
+                    linked = stat.S_ISLNK(status.st_mode)
+                    status = os.stat(path) if linked else status
+                    out = not follow and not Path(path).resolve().is_relative_to(ground) if linked else beside
+                    if (odd := _odd(status.st_mode, linked, out)) is not None:
+                        self._odd.add([File(name, path, 0, f"not a file: {odd}", NOT_A_FILE + odd)])
+                        continue
+            except OSError as fault:
+                self._odd.add([File(name, path, 0, f"{UNREADABLE}{fault.errno}")])
+                continue
+            self._names.append(name)
+            self._marks.add(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _inside(root: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -152,29 +255,6 @@ def saved_dataset(folder: Path) -> set[str] | None:
         return None
 
 
-def _files(
-    folder: Path, names: Iterable[str], root: Path, follow: bool, digest: Callable[[str, os.stat_result], str]
-) -> Iterator[File]:
-    """The files of these names in a folder below `root`. What must not be opened says why in `within`, and stands in the listing so
-    that it stands in the ledger."""
-    below, ground = folder.relative_to(root).as_posix(), root.resolve()
-    beside = not follow and not folder.resolve().is_relative_to(ground)  # there by a link
-    at, below = ("" if each == "." else os.path.join(each, "") for each in (str(folder), below))
-    for each in names:
-        name, path = below + each, at + each
-        try:
-            status = os.lstat(path)
-            linked = stat.S_ISLNK(status.st_mode)
-            status = os.stat(path) if linked else status
-            out = not follow and not Path(path).resolve().is_relative_to(ground) if linked else beside
-            if (odd := _odd(status.st_mode, linked, out)) is not None:
-                yield File(name, path, 0, f"not a file: {odd}", NOT_A_FILE + odd)
-            else:
-                yield File(name, path, status.st_size, digest(path, status))
-        except OSError as fault:
-            yield File(name, path, 0, f"unreadable:{fault.errno}")
-
-
 def _odd(mode: int, linked: bool, out: bool) -> str | None:
     """What a path is where it is no regular file of its folder (`linked`: by a link, `out`: of another folder); None for one that is."""
     kinds = (
@@ -195,20 +275,21 @@ def _odd(mode: int, linked: bool, out: bool) -> str | None:
 def recorded(summary: Any) -> list[File]:
     """The files of one crawled group: its WARC files, and the account of what was not fetched. DamagedStore where one is not what
     was recorded."""
-    digest = of_store("").of
     folder, skipped = f"crawl/{summary.group}/", Path(summary.skipped_file)
-    found = [
-        file
-        for path in map(Path, summary.warcs)
-        for file in _files(path.parent, [path.name], path.parent, True, digest)
-    ]
-    found += [
-        each._replace(within=SKIPPED) for each in _files(skipped.parent, [skipped.name], skipped.parent, True, digest)
-    ]
+    found = _named(map(Path, summary.warcs))
+    found += [each._replace(within=SKIPPED) for each in _named([skipped])]
     found = [file._replace(name=folder + file.name) for file in found]
     for file in found:
         recordings.hold(Path(file.path), file.digest, summary.hashes)
     return found
+
+
+def _named(paths: Iterable[Path]) -> list[File]:
+    """The files at these paths, by their last names, in their order."""
+    local = _Local(follow=True)
+    for path in paths:
+        local.add(path.parent, [path.name], path.parent)
+    return list(local.files(of_store("").of))
 
 
 # -- object storage ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -49,7 +49,12 @@ def whole(stream: Unpacked, max_bytes: int) -> bytes | Raw:
 
 def reader_of(ending: str) -> FileReader | None:
     """The reader of one's own for files that end so."""
-    return _by_ending(tuple(extra_folders())).get(ending)
+    return by_ending().get(ending)
+
+
+def by_ending() -> Mapping[str, FileReader]:
+    """Every reader of one's own, by the ending of the files that it reads."""
+    return _by_ending(tuple(extra_folders()))
 
 
 @cache

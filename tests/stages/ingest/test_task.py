@@ -163,7 +163,7 @@ def test_ids_that_agree_in_the_half_that_is_compared_are_left_as_they_are(ingest
         jsonl(tmp_path / f"in/{name}.jsonl", [{"text": name}])
     asked = []
 
-    def alike(sink, receipts):
+    def alike(sink, pool, receipts):
         asked.append(sorted(receipt.shard for receipt in receipts))
         assert len(asked) < 5
         first, second = asked[0]

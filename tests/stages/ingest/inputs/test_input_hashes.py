@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 
+import pyarrow as pa
 import pytest
 
 from pipeline.engine import run as runs
 from pipeline.engine.pool import Inline
 from pipeline.engine.recipe import parse
 from pipeline.storage import input_hashes, verify
+from pipeline.storage.input_hashes import COLUMNS
 from pipeline.storage.store import Store
 from stages.ingest import sources
 
@@ -108,6 +111,27 @@ def test_a_run_with_nothing_to_do_asks_once_about_each_file(root, settled, monke
     assert made(root) == []
 
 
+def test_a_run_with_nothing_to_do_makes_no_objects_of_its_files(tmp_path, settled):
+    """Python's functions are called once for a file more, and compiled ones at most sixteen times."""
+    calls = []
+    for files in (50, 150):
+        for number in range(files):
+            path = tmp_path / f"{files}/raw/{number % 10}/{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"The mill grinds sack number {number}.\n")
+        made(tmp_path / str(files))
+        made(tmp_path / str(files))  # what is imported late is there now
+        counted = Counter()
+        sys.setprofile(lambda frame, event, given, counted=counted: counted.update([event]))
+        try:
+            made(tmp_path / str(files))
+        finally:
+            sys.setprofile(None)
+        calls.append(counted)
+    assert calls[1]["call"] - calls[0]["call"] <= 100 + 5
+    assert calls[1]["c_call"] - calls[0]["c_call"] <= 16 * 100
+
+
 def test_a_file_that_has_just_changed_is_not_remembered(root):
     made(root)
     assert not page(root).exists()
@@ -167,8 +191,12 @@ def test_a_remembered_hash_that_is_not_the_files_is_found_by_verify_and_repaired
     """What no status tells: the disk changed bytes behind the file system's back."""
     made(root)
     known = input_hashes.parsed(page(root).read_bytes())
-    mark = next(mark for mark in known if mark.path.endswith("2.txt"))
-    Store(root / "runs/ingest").fs.write(input_hashes.NAME, input_hashes._page({**known, mark: "0" * 32}))
+    hashes = [
+        "0" * 32 if path.endswith(b"2.txt") else known
+        for path, known in zip(*map(pa.Table.to_pydict(known).get, ("path", "hash")))
+    ]
+    known = known.set_column(5, COLUMNS.field("hash"), pa.array(hashes, pa.large_string()))
+    Store(root / "runs/ingest").fs.write(input_hashes.NAME, input_hashes._page(known))
     path = str(root / "runs")
     found = verify.verify(path)
     (fault,) = found.faults
@@ -181,8 +209,8 @@ def test_only_what_is_there_is_remembered(root, settled):
     made(root)
     (root / "raw/4.txt").unlink()
     made(root)
-    names = [os.path.basename(mark.path) for mark in input_hashes.parsed(page(root).read_bytes())]
-    assert names == [f"{number}.txt" for number in range(FILES - 1)]
+    names = [os.path.basename(path) for path in input_hashes.parsed(page(root).read_bytes())["path"].to_pylist()]
+    assert names == [f"{number}.txt".encode() for number in range(FILES - 1)]
 
 
 def test_a_name_that_is_no_utf8_is_remembered(root, settled):
