@@ -1,14 +1,14 @@
-"""Passes `centroids` and `cells` of the level `semantic`: k-means cells, and the vectors of a partition of them.
+"""Passes `centroids`, `cells` and `sent` of the level `semantic`: k-means cells, and the vectors of a partition of them.
 
 `centroids` is one task. `cells`, one task a part, sorted by `cell`: `cell`, `doc`, `members` (int64), `alone` (does it represent
-identical texts at most?), and `vector` where all vectors are more than SCATTERED: then a partition reads its own in one piece of
-each part, otherwise from where they lie.
+identical texts at most?). Up to SCATTERED bytes of vectors on a local disk a partition reads from where they lie. More, and those on object
+storage, are sent to the partitions: `sent`, one task a part, has these columns, `vector` and what the keep policy reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +17,11 @@ import pyarrow as pa
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import column
+from stages.dedup.exchange.ranges import Columns, joined, put
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.semantic.embedding import Held, one_width, packed, unpacked
+from stages.dedup.signatures.measures import marks_of
 
 SAMPLE_BYTES = 256 << 20
 """Vectors k-means is trained on, in one task: 175,000 of 384 numbers."""
@@ -42,8 +44,15 @@ class Clustering(NamedTuple):
 
     run: Run
     vectors: Held
-    sort: bool = False
-    """Are vectors written in the order of cells?"""
+
+
+class Sending(NamedTuple):
+    """What a task that sends vectors to the partitions carries."""
+
+    run: Run
+    vectors: Held
+    firsts: np.ndarray
+    """int64: the first cell of each partition."""
 
 
 def train(task: PassTask) -> Receipt:
@@ -53,11 +62,16 @@ def train(task: PassTask) -> Receipt:
     given: Clustering = task.given
     vectors, requested = given.vectors, given.run.stage.cells
     parts = vectors.vectors.shards()
-    width = one_width({piece.shape[1] for number in parts for piece in islice(vectors.pieces(number), 1)})
+    width = next((piece.shape[1] for number in parts for _, piece in vectors.pieces(number)), 1)
     cells = requested or max(1, round(vectors.count() / CELL))
     most = max(1, SAMPLE_BYTES // (4 * width))
-    pieces = (piece for number in parts for piece in vectors.pieces(number))
-    sample = _sample(pieces, min(most, cells * PER_CELL[1]), width)
+
+    def pieces() -> Iterator[np.ndarray]:
+        for _, piece in chain.from_iterable(map(vectors.pieces, parts)):
+            one_width({width, piece.shape[1]})
+            yield piece
+
+    sample = _sample(pieces(), min(most, cells * PER_CELL[1]), width)
     cells = min(cells, max(1, len(sample) // PER_CELL[0]) if requested is None else max(1, len(sample)))
     found = math.kmeans(math.whole(sample), cells, ROUNDS) if cells > 1 else math.whole(sample[:1])
     return task.put(
@@ -90,18 +104,43 @@ def assign(task: PassTask) -> Receipt:
     given: Clustering = task.given
     run, part = given.run, given.run.corpus.parts[task.number]
     centroids = np.concatenate([unpacked(chunk) for chunk in run.store("centroids").read(0)["vector"].chunks])
-    cells = [math.nearest(math.whole(piece), centroids) for piece in given.vectors.pieces(task.number)]
-    cell = np.concatenate(cells) if cells else np.zeros(0, np.int64)
+    row = cell = np.zeros(0, np.int64)
+    for rows, piece in given.vectors.pieces(task.number):
+        row, cell = np.r_[row, rows], np.r_[cell, math.nearest(math.whole(piece), centroids)]
     order = np.argsort(cell, kind="stable")
     numbers, counts = np.unique(cell, return_counts=True)
-    docs = given.vectors.rows(task.number)[order] + part.first
+    docs = row[order] + part.first
     members = run.decided(task.number, "semantic").members[docs - part.first]
     identical = run.identical(task.number)[docs - part.first]
     table = pa.table({"cell": cell[order], "doc": docs, "members": members, "alone": members == identical})
-    if given.sort:
-        vectors = np.concatenate([*given.vectors.pieces(task.number)] or [centroids[:0]])[order]
-        table = table.append_column("vector", packed(vectors).column("vector"))
     return task.put(table, {"cells": {str(number): int(count) for number, count in zip(numbers, counts)}})
+
+
+def send(task: PassTask) -> Receipt:
+    """Pass `sent`: what is known of one part's rows with a vector, to the partition of their cell."""
+    given: Sending = task.given
+    run, number = given.run, given.run.corpus.number_at(task.number)
+    columns = _known(run.store("cells").read(number))
+    rows, measures = columns["doc"] - run.corpus.parts[number].first, run.store("measures").read(number)
+    columns |= {"alone": columns["alone"].astype(np.uint8)}
+    columns |= {name: column(measures, name)[rows] for name in run.policy.reads}
+    found = list(given.vectors.pieces(number))
+    at = np.searchsorted(np.concatenate([rows for rows, _ in found]), rows) if found else rows
+    vectors = Chunks([vectors for _, vectors in found])
+
+    def take(some: np.ndarray) -> Columns:
+        wide = vectors.take(at[some])
+        sent = wide.view(f"S{wide.itemsize * wide.shape[1]}").reshape(-1)
+        return {**{name: values[some] for name, values in columns.items()}, "vector": sent}
+
+    to = np.searchsorted(given.firsts, columns["cell"], side="right") - 1
+    return put(task, len(given.firsts), to, take)
+
+
+def _known(cells: pa.Table) -> Columns:
+    """What the pass `cells` says of some rows."""
+    numbers = {name: column(cells, name) for name in ("cell", "doc", "members")}
+    return numbers | {"alone": cells["alone"].to_numpy()}
 
 
 def partitions_of(receipts: Sequence[Receipt], width: int) -> list[tuple[int, int]]:
@@ -122,58 +161,63 @@ def partitions_of(receipts: Sequence[Receipt], width: int) -> list[tuple[int, in
     return partitions
 
 
-class Partition:
-    """The vectors of consecutive cells where they lie, by position, and what is known of them."""
+class Chunks:
+    """Vectors that lie in several arrays, by position: those of the first, then those of the second."""
 
-    def __init__(self, vectors: Held, cells: Store, first: int, last: int):
-        self.chunks: list[np.ndarray] = []
-        pieces, where = [], []
-        for number in cells.shards():
-            rows = cells.read(number)
-            low, high = np.searchsorted(column(rows, "cell"), (first, last + 1))
-            pieces.append(rows.slice(low, high - low))
-            where.append(
-                self._sorted(pieces[-1])
-                if "vector" in rows.column_names
-                else self._lying(vectors, number, column(pieces[-1], "doc"))
-            )
-        self.owner, self.row = map(np.concatenate, zip(*where))
-        numbers = ([column(piece, name) for piece in pieces] for name in ("cell", "doc", "members"))
-        self.cell, self.docs, self.members = map(np.concatenate, numbers)
-        self.alone = np.concatenate([piece["alone"].to_numpy() for piece in pieces])
-
-    def _sorted(self, piece: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """(chunk, row in it) of vectors that lie in the order of cells."""
-        chunks = [unpacked(chunk) for chunk in piece["vector"].chunks]
-        return self._positions(chunks, np.arange(len(piece)))
-
-    def _lying(self, held: Held, number: int, docs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same of the vectors of one part."""
-        found = list(held.lying(number)) if len(docs) else []
-        rows = docs - held.corpus.parts[number].first
-        at = np.searchsorted(held.rows(number), rows) if found and found[0][0] < 0 else rows
-        return self._positions([chunk for _, chunk in found], at)
-
-    def _positions(self, chunks: list[np.ndarray], at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        bounds = np.cumsum([0, *map(len, chunks)])
-        owner = np.searchsorted(bounds, at, side="right") - 1
-        first = len(self.chunks)
-        self.chunks += chunks
-        return owner + first, at - bounds[owner]
-
-    @property
-    def width(self) -> int:
-        return self.chunks[0].shape[1]
+    def __init__(self, chunks: list[np.ndarray]):
+        self._chunks = chunks
+        self._ends = np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
+        self.width = chunks[0].shape[1] if chunks else 1
 
     def take(self, at: np.ndarray, found: np.ndarray | None = None) -> np.ndarray:
-        """The vectors of the positions `at` (any order), in `found` where it is given."""
+        """The vectors at these positions (any order), in `found` where it is given."""
         found = np.empty((len(at), self.width), np.float32) if found is None else found
-        order = np.argsort(self.owner[at], kind="stable")
-        owner = self.owner[at[order]]
-        starts = np.flatnonzero(np.r_[True, owner[1:] != owner[:-1]]) if len(at) else order
-        for low, high in zip(starts, np.r_[starts[1:], len(at)]):
-            found[order[low:high]] = self.chunks[owner[low]][self.row[at[order[low:high]]]]
+        owner = np.searchsorted(self._ends, at, side="right")
+        order = np.argsort(owner, kind="stable")
+        numbers, starts = np.unique(owner[order], return_index=True)
+        for number, some in zip(numbers.tolist(), np.split(order, starts[1:])):
+            found[some] = self._chunks[number][at[some] - (self._ends[number] - len(self._chunks[number]))]
         return found
+
+
+class Partition(NamedTuple):
+    """The rows of consecutive cells that have a vector."""
+
+    cell: np.ndarray
+    docs: np.ndarray
+    members: np.ndarray
+    alone: np.ndarray
+    marks: Columns
+    """What the keep policy reads."""
+    vectors: Chunks
+    at: np.ndarray
+    """Where in `vectors` that of each row lies."""
+
+    @classmethod
+    def sent(cls, found: Columns, reads: Sequence[str]) -> Partition:
+        """Of what the task of the partition was sent."""
+        vectors = found["vector"].view(np.float32).reshape(len(found["vector"]), -1)
+        known = (found[name] for name in ("cell", "doc", "members"))
+        marks = {name: found[name] for name in reads}
+        return cls(*known, found["alone"].astype(bool), marks, Chunks([vectors]), np.arange(len(vectors)))
+
+    @classmethod
+    def lying(cls, run: Run, held: Held, cells: Store, first: int, last: int) -> Partition:
+        """Of the parts, on a local disk."""
+        pieces, chunks, where, before = [], [], [], 0
+        for number in cells.shards():
+            rows = _known(cells.read(number))
+            low, high = np.searchsorted(rows["cell"], (first, last + 1))
+            if low < high:
+                pieces.append({name: values[low:high] for name, values in rows.items()})
+                found = list(held.lying(number))
+                mine = pieces[-1]["doc"] - held.corpus.parts[number].first
+                where.append(before + (np.searchsorted(held.rows(number), mine) if found[0][0] < 0 else mine))
+                chunks += [chunk for _, chunk in found]
+                before += sum(len(chunk) for _, chunk in found)
+        known = joined(pieces)
+        marks = marks_of(run, known["doc"], run.policy.reads)
+        return cls(*known.values(), marks, Chunks(chunks), np.concatenate(where))
 
 
 class Window:
@@ -181,21 +225,20 @@ class Window:
     block."""
 
     def __init__(self, partition: Partition, order: np.ndarray):
-        self.partition, self.order = partition, order
-        self.window = np.empty(
-            (min(len(order), max(1, WINDOW_BYTES // (4 * partition.width))), partition.width), np.float32
-        )
+        self.vectors, self.order = partition.vectors, partition.at[order]
+        width = self.vectors.width
+        self.window = np.empty((min(len(order), max(1, WINDOW_BYTES // (4 * width))), width), np.float32)
         self.low = self.high = 0
 
     def reach(self, low: int, high: int) -> None:
         """Have the positions `low` to `high - 1` at hand, and as many behind them as there is room for, if there is enough for these."""
         if (low < self.low or high > self.high) and high - low <= len(self.window):
             self.low, self.high = low, min(low + len(self.window), len(self.order))
-            self.partition.take(self.order[self.low : self.high], self.window)
+            self.vectors.take(self.order[self.low : self.high], self.window)
 
     def take(self, at: np.ndarray) -> np.ndarray:
         """The vectors at these positions of the order (ascending)."""
         if at[0] < self.low or at[-1] >= self.high:
-            return self.partition.take(self.order[at])
+            return self.vectors.take(self.order[at])
         straight = at[-1] - at[0] + 1 == len(at)
         return self.window[at[0] - self.low : at[-1] + 1 - self.low] if straight else self.window[at - self.low]

@@ -66,22 +66,21 @@ class Held(NamedTuple):
         """int64: the rows of part `number` that have one."""
         return column(self.vectors.read(number), "row")
 
-    def pieces(self, number: int) -> Iterator[np.ndarray]:
-        """The vectors of a part, float32 (n, d), a batch at a time, in the order of `rows`."""
-        rows, at = self.rows(number), 0
-        for low, piece in self.lying(number):
-            mine = (
-                rows[slice(*np.searchsorted(rows, (low, low + len(piece))))] - low
-                if low >= 0
-                else np.arange(len(piece))
-            )
-            at += len(mine)
+    def pieces(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(rows (int64), their vectors: float32 (n, d)) of a part, a batch at a time."""
+        written, at = self.vectors.read(number), 0
+        rows = column(written, "row")
+        for low, piece in self._lying(number, written):
+            last = at + len(piece) if low < 0 else int(np.searchsorted(rows, low + len(piece)))
+            mine, at = rows[at:last], last
             if len(mine):
-                yield piece if len(mine) == len(piece) else piece[mine]
+                yield mine, piece if len(mine) == len(piece) else piece[mine - low]
 
     def lying(self, number: int) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, float32 (n, d)): the batches of a part as they lie. First row -1: row i is the i-th that has a vector."""
-        written = self.vectors.read(number)
+        yield from self._lying(number, self.vectors.read(number))
+
+    def _lying(self, number: int, written: pa.Table) -> Iterator[tuple[int, np.ndarray]]:
         if "vector" in written.column_names:
             yield from ((-1, unpacked(chunk)) for chunk in written["vector"].chunks)
             return

@@ -4,6 +4,7 @@
     vectors     a vector for each of them (stages/dedup/semantic/embedding.py)       one task a part
     centroids   spherical k-means over a sample                                      one task
     cells       their rows in the order of the nearest centroid                      one task a part
+    sent        the vectors, to the partitions of cells, where they are many         one task a part
     semantic    who goes, cell by cell                                               one task a partition of cells
 
 This is SemDeDup (Abbas et al. 2023): pairs are compared within a k-means cell only. Here each row that goes reaches the
@@ -25,25 +26,32 @@ from pipeline.options import digest, known_hash
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import blocks
 from stages.dedup.decisions import SEMANTIC, consolidate, put_rows
+from stages.dedup.exchange.ranges import Exchange
 from stages.dedup.passes import PassTask, make
 from stages.dedup.run import Run
 from stages.dedup.semantic import clustering
 from stages.dedup.semantic.clustering import Clustering, Partition, Window
 from stages.dedup.semantic.embedding import Embedding, Held, embed, unpacked
-from stages.dedup.signatures.measures import marks_of
 
-SCRATCH = ("cells", "decided-semantic")
+SCRATCH = ("cells", "sent", "decided-semantic")
 NOTED = ("vectors", "centroids", "semantic")
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
 class Comparing(NamedTuple):
-    """What a `semantic` task carries: the run, its vectors, and the first and last cell."""
+    """What a `semantic` task carries: the run, its vectors, the first and last cell, and what was sent to it, where vectors are sent."""
 
     run: Run
     vectors: Held
     first: int
     last: int
+    sent: Exchange | None
+
+    def partition(self, number: int) -> Partition:
+        """The rows that the task of this number compares."""
+        if self.sent is not None:
+            return Partition.sent(self.sent.read(number), self.run.policy.reads)
+        return Partition.lying(self.run, self.vectors, self.run.store("cells"), self.first, self.last)
 
 
 def decide(run: Run, pool: Pool) -> None:
@@ -65,10 +73,15 @@ def decide(run: Run, pool: Pool) -> None:
     given = Clustering(run, Held(run.corpus, vectors, stage.vectors))
     run.make("centroids", clustering.train, [given], pool)
     width = 4 * unpacked(run.store("centroids").read(0)["vector"].chunks[0]).shape[1]
-    scattered = given.vectors.local() and given.vectors.count() * width <= clustering.SCATTERED
-    made = run.make("cells", clustering.assign, run.of_parts(given._replace(sort=not scattered)), pool)
-    partitions = clustering.partitions_of(made, width)
-    run.make("semantic", compare, [Comparing(run, given.vectors, *cells) for cells in partitions], pool)
+    partitions = clustering.partitions_of(run.make("cells", clustering.assign, run.of_parts(given), pool), width)
+    sent = None
+    if not (given.vectors.local() and given.vectors.count() * width <= clustering.SCATTERED):
+        parts = len(run.corpus.parts)
+        sent = Exchange.of(run.store("sent"), parts, len(partitions))
+        sending = clustering.Sending(run, given.vectors, np.array([first for first, _ in partitions], np.int64))
+        run.make("sent", clustering.send, [sending] * parts, pool)
+        sent.merge(run, pool)
+    run.make("semantic", compare, [Comparing(run, given.vectors, *cells, sent) for cells in partitions], pool)
 
 
 def find_survivors(task: PassTask) -> Receipt:
@@ -81,9 +94,8 @@ def compare(task: PassTask) -> Receipt:
     """Pass `semantic`: one partition of cells."""
     given: Comparing = task.given
     run = given.run
-    partition = Partition(given.vectors, run.store("cells"), given.first, given.last)
-    marks = marks_of(run, partition.docs, run.policy.reads)
-    order = run.policy.order(partition.docs, marks, partition.cell)
+    partition = given.partition(task.number)
+    order = run.policy.order(partition.docs, partition.marks, partition.cell)
     cell, docs, members = partition.cell[order], partition.docs[order], partition.members[order]
     # Identical texts go along; whoever represents others that were compared with it alone has to stay.
     free = (docs < run.policy.limit) & partition.alone[order]
@@ -98,7 +110,7 @@ def compare(task: PassTask) -> Receipt:
     changed = np.union1d(gone, found[gone]).astype(np.int64)
     to = found[changed]
     notes = {"rows": len(order), "held": int((~free).sum())}
-    names = marks["name"][order][to]
+    names = partition.marks["name"][order][to]
     return put_rows(task, run, SEMANTIC, docs[changed], docs[to], score[changed], total[to], names, notes)
 
 

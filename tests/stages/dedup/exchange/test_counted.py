@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -20,6 +21,7 @@ from stages.dedup import Dedup, decisions
 from stages.dedup.exact import level as exact
 from stages.dedup.exchange import ranges
 from stages.dedup.near import band, cluster, link
+from stages.dedup.semantic import clustering
 from stages.dedup.spans import level as spans
 from stages.dedup.url import level as url
 
@@ -52,8 +54,11 @@ def texts_of(count: int, words: int, draw: random.Random, same: float = 0.0) -> 
     return [hot if draw.random() < same else text for text in texts]
 
 
-def laid(root: str, texts: list[str]) -> tuple[Store, int]:
-    """A store of these documents, and its bytes."""
+def laid(root: str, texts: list[str], width: int = 0) -> tuple[Store, int]:
+    """A store of these documents, with vectors `v` of `width` numbers, every fifth near that of a document of another shard; and its bytes."""
+    dice = np.random.default_rng(7)
+    vectors = dice.standard_normal((len(texts), max(width, 1))).astype(np.float32)
+    vectors[5::5] = vectors[: len(vectors[5::5])] + np.float32(0.01)
     store, receipts = Store(f"{root}/in"), []
     for number in range(len(texts) // ROWS):
         rows = [
@@ -64,6 +69,9 @@ def laid(root: str, texts: list[str]) -> tuple[Store, int]:
             for at in range(number * ROWS, (number + 1) * ROWS)
         ]
         table = pa.Table.from_pylist([{**dict.fromkeys(DOCUMENT.names), **row} for row in rows], DOCUMENT)
+        if width:
+            here = vectors[number * ROWS : (number + 1) * ROWS].tolist()
+            table = table.append_column("v", pa.array(here, pa.list_(pa.float32(), width)))
         receipts.append(store.put(number, table, Ledger.rows(table["id"]), key="laid", stage="ingest"))
     page = {"stage": "ingest", "shape": "DOCUMENT", "key": "laid", "lineage": {}, "schema": []}
     store.commit_manifest(page, [receipt.shard for receipt in receipts])
@@ -88,7 +96,7 @@ class PerTask(Inline):
 def run(counted, root: str, texts: list[str], **options) -> tuple[int, float, Counter, list[tuple[str, str | None]]]:
     """(requests, bytes read as a multiple of the input, most reads of a task by pass, hashes) of a dedup."""
     counted.store.clear()
-    source, size = laid(root, texts)
+    source, size = laid(root, texts, 16 if "vectors" in options else 0)
     counted.requests.clear()
     counted.read, pool = 0, PerTask(counted)
     made = Dedup.build(options, "dedup").run(Inputs({"of": [source]}), Store(f"{root}/out"), pool)
@@ -137,6 +145,27 @@ def test_levels_of_urls_and_spans_ask_for_twice_as_much_of_twice_the_shards(coun
         pass_name: (narrow[pass_name], most) for pass_name, most in wide.items() if most > 1.3 * narrow[pass_name] + 4
     }
     assert set(grown) <= {"cluster"}
+
+
+def test_vectors_that_are_sent_ask_for_twice_as_much_of_twice_the_shards(counted, small, monkeypatch):
+    """Partitions of cells grow with the shards; nothing else comes out than of vectors that one partition reads."""
+    options = {"levels": ["exact", "semantic"], "vectors": "v", "cosine": 0.9}
+    texts, found = texts_of(64 * ROWS, 10, random.Random(5)), []
+    monkeypatch.setattr(clustering, "CELL", 2 * ROWS)
+    monkeypatch.setattr(clustering, "PER_CELL", (1, 128))
+    plain = run(counted, "counted://plain/semantic", texts, **options)
+    small(10 * 9)
+    monkeypatch.setattr(clustering, "PARTITION_BYTES", 4 * ROWS * 64)
+    for shards in (32, 64):
+        found.append(run(counted, f"counted://semantic/{shards}", texts[: shards * ROWS], **options))
+    (few, read, narrow, _), (many, more, wide, hashes) = found
+    assert many <= 2.3 * few, "twice, and one more level of merging"
+    assert more <= 1.3 * read, "and each a share of the input, as before"
+    assert hashes == plain[3]
+    assert wide["semantic"] <= 1.3 * narrow["semantic"] + 4
+    assert plain[2]["semantic"] != wide["semantic"] and wide["sent"]
+    grown = {name: (narrow[name], most) for name, most in wide.items() if most > 1.3 * narrow[name] + 4}
+    assert set(grown) <= {"cluster", "centroids"}, "the one task that finds centroids reads all vectors"
 
 
 def test_of_long_documents_two_and_a_half_times_the_input_is_read(counted, small):
