@@ -40,7 +40,8 @@ from pipeline.options import digest
 from pipeline.schema import STR
 from pipeline.storage.files import Local, Remote, filesystem
 from pipeline.storage.ledger import COLUMNS, Ledger, Receipt
-from pipeline.storage.shards import number_of
+from pipeline.storage.proof import added
+from pipeline.storage.shards import number_of, reason_counts
 from pipeline.storage.store import ARTEFACT, Store
 
 PART = "takedown"
@@ -265,6 +266,8 @@ def carry_out(root: str, lost: Lost, check: Callable[[], None] = lambda: None) -
         marked = any(lost.takedown in receipt.taken.get("by", []) for _, receipt in receipts_of(store))
         if changed or marked:
             _drop_numbers(store)
+        if marked:
+            _recount(store, lost)
         if marked and manifest is not None and lost.takedown not in manifest.get("takedowns", []):
             manifest = scrubbed(manifest, lost)
             store.commit_manifest(
@@ -298,6 +301,21 @@ def _sweep(store: Store) -> None:
         for name in store.fs.names(folder):
             if name.partition(".")[0] not in proven:
                 store.fs.delete(f"{folder}/{name}")
+
+
+def _recount(store: Store, lost: Lost) -> None:
+    """An artefact's receipt may count inputs that stand in other ledgers of its store (`put_artefact`, `left_out`); those have lost rows too."""
+    receipt, ledger = store.receipt(ARTEFACT), ledger_of(store, ARTEFACT)
+    if receipt is None or ledger is None or receipt.rows_in == (own := len(pc.unique(ledger["id"]))):
+        return
+    others = [each for name, each in receipts_of(store) if isinstance(name, str) and name != ARTEFACT]
+    reasons = added([reason_counts(ledger), *(each.reasons for each in others)])
+    rows_in = own + sum(sum(each.reasons.values()) for each in others)
+    if (rows_in, reasons) != (receipt.rows_in, receipt.reasons):
+        by = sorted({*receipt.taken.get("by", []), lost.takedown})
+        new = replace(receipt, rows_in=rows_in, reasons=reasons, taken={**receipt.taken, "by": by})
+        store.unlist_receipts()
+        store.fs.write(f"receipts/{ARTEFACT}.json", new.dumps())
 
 
 def _drop_numbers(store: Store) -> None:
@@ -345,6 +363,8 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
         )
     else:
         made = part.put_ledger(number_of(number), ledger, key=receipt.key, stage=receipt.stage)
+        if number == ARTEFACT and before is not None:  # what it counts of other ledgers stays until `_recount`
+            made = replace(made, rows_in=made.rows_in + receipt.rows_in - len(pc.unique(before["id"])))
         outs = len(pc.unique(ledger["out"].drop_null())) if isinstance(number, int) else 0
         new = replace(receipt, rows=outs, sizes={**receipt.sizes, **made.sizes} if receipt.sizes else {})
     on_disk = {"content_hash": made.content_hash} if kept is not None else {}

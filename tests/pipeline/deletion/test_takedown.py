@@ -14,6 +14,7 @@ from pipeline.engine import catalog
 from pipeline.engine.recipe import parse
 from pipeline.engine.run import run
 from pipeline.errors import RootLocked, SourceError, UsageError, WorkError
+from pipeline.inspection.sections import StepTotals
 from pipeline.schema import CHAT, TOKENS, child_id
 from pipeline.storage import verify
 from pipeline.storage.files import Local, filesystem
@@ -93,6 +94,12 @@ def root(tmp_path, make_documents):
     (tmp_path / "files/weights").write_bytes(b"w")
     model.put_artefact(tmp_path / "files", Ledger.rows(["a" * 32, "c" * 32], out=[None, None]), key="m", stage="train")
     commit(model, "train", "artefact:model", ["pack"], [])
+    words = Store(folder / "words")
+    left_out = Ledger.rows(ids[2:], out=[None] * 4, reason=["tokenizer.budget"] * 3 + ["tokenizer.empty"])
+    counted = words.put_ledger("left-out-00000", left_out, key="l", stage="tokenizer").reasons
+    gathered = Ledger.rows(ids[:2], out=[None] * 2, reason=["tokenizer.budget", None])
+    words.put_artefact(tmp_path / "files", gathered, key="w", stage="tokenizer", left_out=counted)
+    commit(words, "tokenizer", "artefact:tokenizer", ["raw"], [])
     return folder
 
 
@@ -112,7 +119,14 @@ def snapshot(root):
         for name, part in lineage.parts_of(store):
             for number, receipt in lineage.receipts_of(part):
                 rows, ledger = lineage.rows_of(part, number, receipt), lineage.ledger_of(part, number)
-                facts = (receipt.key, receipt.content_hash, receipt.rows, receipt.taken, receipt.reasons)
+                facts = (
+                    receipt.key,
+                    receipt.content_hash,
+                    receipt.rows,
+                    receipt.taken,
+                    receipt.reasons,
+                    receipt.rows_in,
+                )
                 told[name, number] = (rows and rows.to_pylist(), ledger and ledger.to_pylist(), facts)
         told[store.name] = json.loads(store.fs.read("manifest.json"))
     return told
@@ -155,6 +169,26 @@ def test_keys_stand_so_nothing_is_stale_and_receipts_name_the_takedown(root):
         assert after[name, 0][2][3]["by"] == [found.lost.takedown] and after[name]["takedowns"] == [found.lost.takedown]
         assert after[name, 0][2][0] == before[name, 0][2][0]
     assert Store(root / "raw").receipt(1).taken == {}
+
+
+@pytest.mark.parametrize(
+    ("gone", "rows_in", "reasons"),
+    [
+        ([0], 5, {"tokenizer.budget": 3, "tokenizer.empty": 1}),
+        ([4], 5, {"tokenizer.budget": 3, "tokenizer.empty": 1}),
+        ([0, 4], 4, {"tokenizer.budget": 2, "tokenizer.empty": 1}),
+        ([2, 3, 4, 5], 2, {"tokenizer.budget": 1}),
+        ([1], 5, {"tokenizer.budget": 4, "tokenizer.empty": 1}),
+    ],
+)
+def test_a_tokenizer_counts_the_documents_that_are_left_gathered_or_not(root, gone, rows_in, reasons):
+    """Its receipt counts those of its other ledgers too: it had lost them, or went on counting the forgotten."""
+    ids = Store(root / "words").ledgers()["id"].to_pylist()
+    for n in gone:
+        forget(root, "id", ids[n])
+    totals = StepTotals(Store(root / "words"))
+    assert (totals.rows_in, dict(totals.reasons)) == (rows_in, reasons)
+    assert not verify.verify(str(root)).faults
 
 
 def test_models_and_copies_are_listed_and_the_copy_stays_out(root):
