@@ -80,5 +80,5 @@ def pack_shard(task: PackTask) -> Receipt:
             writer.expect(table.schema)
             for batch in table.to_batches():
                 writer.write(batch)
-        writer.record(packed.ledger(marks(task.source, task.shard, encoder, docs, packed.cut())))
+        writer.record(packed.ledger(marks(task.source, task.shard, encoder, docs, packed.cut)))
         return writer.commit(input_ids=docs.ids, notes=packed.notes(), versions=versions(stage.needs()))

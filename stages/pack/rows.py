@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from stages.pack.kernels import frame, gather
 
 SCHEMA = TOKENS.append(pa.field("heldout", pa.bool_()))
 _DOC = TOKENS.field("docs").type.value_type
-TOGETHER = 2 << 20
+TOGETHER = 8 << 20
 """Bytes of text encoded at once, where batches are smaller."""
 
 
@@ -163,7 +164,8 @@ class Packed:
     def __init__(self, docs: TokenDocuments, stage: Any):
         self.docs, self.stage = docs, stage
         self.streams = [(held, self._lay(np.flatnonzero(docs.heldout == held))) for held in (False, True)]
-        self.row_ids = [row_ids(lay, docs.ids, stage.method) for _, lay in self.streams]
+        self.doc_ids = [docs.ids.take(pa.array(lay.doc)) for _, lay in self.streams]
+        self.row_ids = [row_ids(lay, ids, stage.method) for (_, lay), ids in zip(self.streams, self.doc_ids)]
 
     def _lay(self, members: np.ndarray) -> layout.Layout:
         """The layout of some documents, with `doc` counted over all of the shard's."""
@@ -174,13 +176,14 @@ class Packed:
     def tables(self) -> Iterator[pa.Table]:
         """The rows, 1,024 at a time; one empty table where there are none."""
         yield SCHEMA.empty_table()
-        for (held, lay), names in zip(self.streams, self.row_ids):
+        for (held, lay), ids, names in zip(self.streams, self.doc_ids, self.row_ids):
             for first in range(0, lay.rows, BATCH_ROWS):
                 last = min(first + BATCH_ROWS, lay.rows)
                 a, b = np.searchsorted(lay.row, [first, last])
-                yield self._table(layout.Layout(*(part[a:b] for part in lay)), names[first:last], first, held)
+                part = layout.Layout(*(column[a:b] for column in lay))
+                yield self._table(part, ids[a:b], names[first:last], first, held)
 
-    def _table(self, lay: layout.Layout, names: list[str], first: int, held: bool) -> pa.Table:
+    def _table(self, lay: layout.Layout, ids: pa.Array, names: list[str], first: int, held: bool) -> pa.Table:
         begin = self.docs.begins[lay.doc] + lay.offset
         tokens = gather(self.docs.tokens, begin, lay.length, int(lay.length.sum()))
         rows = len(names)
@@ -188,7 +191,7 @@ class Packed:
         pieces = np.bincount(lay.row - first, minlength=rows)
         docs = pa.StructArray.from_arrays(
             [
-                self.docs.ids.take(pa.array(lay.doc)),
+                ids,
                 pa.array(lay.start.astype(np.int32)),
                 pa.array((lay.start + lay.length).astype(np.int32)),
                 pa.array(lay.offset),
@@ -203,6 +206,7 @@ class Packed:
         ]
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
+    @cached_property
     def cut(self) -> dict[int, np.ndarray]:
         """Documents that stand in more than one row: the tokens (ascending) with which their pieces begin."""
         doc, offset = (np.concatenate([getattr(lay, name) for _, lay in self.streams]) for name in ("doc", "offset"))
@@ -214,7 +218,7 @@ class Packed:
     def ledger(self, marks: dict[int, np.ndarray]) -> pa.Table:
         """A row per (document, row) with the code points of the text that stand there; dropped documents have one row.
 
-        `marks`: the code points at which the pieces begin that `cut()` names.
+        `marks`: the code points at which the pieces begin that `cut` names.
         """
         docs = self.docs
         dropped = np.flatnonzero(docs.reason != KEPT)
@@ -230,7 +234,7 @@ class Packed:
         names = [pa.array(names, pa.large_string()) for names in self.row_ids]
         rows = [pa.array(lay.row) for _, lay in self.streams]
         return Ledger.rows(
-            docs.ids.take(pa.array(np.concatenate([dropped, lay.doc]))),
+            pa.concat_arrays([docs.ids.take(pa.array(dropped)), *self.doc_ids]),
             out=pa.concat_arrays([pa.nulls(len(dropped), pa.large_string()), *map(pa.Array.take, names, rows)]),
             reason=pa.concat_arrays(
                 [REASONS.take(pa.array(docs.reason[dropped])), pa.nulls(len(lay.doc), REASONS.type)]
@@ -258,16 +262,16 @@ class Packed:
             GREATEST_ID: int(docs.tokens.max(initial=0)),
             "row_room": int(room),
             "documents": int((kept > 0).sum()),
-            "documents_cut": len(self.cut()),
+            "documents_cut": len(self.cut),
             "bytes": int(docs.bytes[kept > 0].sum()),
             "tokens_by_language": {lang: by_language[lang] for lang in sorted(by_language) if by_language[lang]},
         }
 
 
 def row_ids(lay: layout.Layout, ids: pa.LargeStringArray, method: str) -> list[str]:
-    """An id per row: of its documents in order and where in the first of them it begins."""
+    """An id per row: of its documents in order (`ids`, one per piece) and where in the first of them it begins."""
     begins = np.searchsorted(lay.row, np.arange(lay.rows + 1))
-    return child_ids(ids.take(pa.array(lay.doc)), begins[1:], "pack", method, lay.offset[begins[:-1]].tolist())
+    return child_ids(ids, begins[1:], "pack", method, lay.offset[begins[:-1]].tolist())
 
 
 def _offsets(sizes: np.ndarray) -> pa.Array:
