@@ -1,9 +1,12 @@
 """Exports opened by their consumers' own readers, and held against their own writers byte by byte.
 
     python tests/bench/export/readers.py DOCUMENTS TOKENS
+    python tests/bench/export/readers.py --axolotl CHATS TOKENIZER
 
 In an environment of its own with webdataset, mosaicml-streaming, litdata and datatrove beside this project. DOCUMENTS and TOKENS are
-stores, such as runs/quickstart/pii and runs/quickstart/pack. Prints per format what was compared; an AssertionError where it differs.
+stores, such as runs/quickstart/pii and runs/quickstart/pack; CHATS is one of conversations with calls of tools, TOKENIZER the store of a
+tokenizer. axolotl needs no CUDA for this: `pip install --no-deps axolotl colorama addict` beside torch, transformers and datasets. Prints per
+format what was compared; an AssertionError where it differs.
 """
 
 from __future__ import annotations
@@ -134,6 +137,38 @@ def megatron(store: Store, folder: Path, dtype: str) -> str:
     return f"{len(rows)} sequences; .bin and .idx are the bytes of datatrove's MegatronTokenizedFile"
 
 
+def axolotl(store: Store, tokenizer: Store, folder: Path, template: str) -> str:
+    """Each row as the `chat_template` strategy makes token ids and labels of it: its text is what the tokenizer renders of the store's
+    row, and the calls in it are learnt, those of turns with `train: false` not."""
+    import yaml
+    from axolotl.prompt_strategies.chat_template import StrategyLoader
+    from axolotl.utils.dict import DictDefault
+    from datasets import load_dataset
+    from transformers import AutoTokenizer
+
+    from stages.export.trainers import openai
+
+    export(store, folder, to="axolotl")
+    (data,) = yaml.safe_load((folder / "axolotl.yaml").read_text())["datasets"]
+    library = AutoTokenizer.from_pretrained(str(tokenizer.artefact()))
+    config = DictDefault(sequence_len=1 << 20, train_on_inputs=False)
+    strategy = StrategyLoader()(library, config, {**data, "chat_template": template})
+    read, rows, calls = load_dataset("json", data_files=data["path"], split="train"), rows_of(store), 0
+    for row, given in zip(rows, read, strict=True):
+        made = strategy.tokenize_prompt(dict(given))
+        tools = json.loads(row["tools"]) if row["tools"] else None
+        rendered = library.apply_chat_template(
+            openai(row["messages"], objects=True), tools=tools, chat_template=strategy.prompter.chat_template, tokenize=False
+        )  # fmt: skip
+        assert made["input_ids"] == library(rendered, add_special_tokens=False)["input_ids"]
+        learnt = library.decode([number for number in made["labels"] if number != -100])
+        for turn in row["messages"]:
+            for call in turn["tool_calls"] or ():
+                calls += 1
+                assert (f'{{"name": "{call["name"]}", "arguments": ' in learnt) == (turn["train"] is not False)
+    return f"{len(rows)} conversations under {template}: token ids equal, {calls} calls rendered and learnt as they should be"
+
+
 def main(documents: str, tokens: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         print("webdataset:", webdataset(Store(documents), Path(folder, "wds")))
@@ -145,4 +180,9 @@ def main(documents: str, tokens: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if sys.argv[1] == "--axolotl":
+        with tempfile.TemporaryDirectory() as scratch:
+            for name in ("qwen3", "qwen_25"):
+                print("axolotl:", axolotl(Store(sys.argv[2]), Store(sys.argv[3]), Path(scratch, name), name))
+    else:
+        main(*sys.argv[1:3])
