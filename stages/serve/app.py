@@ -1,4 +1,4 @@
-"""The HTTP side of `maetdol serve`: OpenAI's /v1/chat/completions and /v1/models, and /health.
+"""The HTTP side of `maetdol serve`: OpenAI's /v1/chat/completions, /v1/completions and /v1/models, and /health.
 
 Not `transformers serve`: that one loads any model a client names, has no key, gives what a user writes as a control token to the model as
 one, and knows one adapter (5.23). Here one chain of adapters answers, under the template it was trained with.
@@ -12,9 +12,9 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
@@ -27,14 +27,25 @@ from starlette.routing import Route
 from pipeline.errors import UsageError
 from stages.models.inference.generate import Generator, SamplingParams
 from stages.models.inference.token_scores import TokenBytes
-from stages.serve.replies import ChatChoice, usage_of
-from stages.serve.requests import MAX_BODY, ChatRequest, RequestFault, read
-from stages.serve.worker import ChatJob, ChatWorker
+from stages.serve.jobs import ChatJob, CompletionJob, Job
+from stages.serve.replies import ChatChoice, CompletionChoice, usage_of
+from stages.serve.requests import MAX_BODY, ChatRequest, CompletionRequest, DrawingRequest, R, RequestFault, read
+from stages.serve.worker import ChatWorker
 
 BACKLOG = 2048
 """Connections that may wait to be taken (uvicorn's number)."""
 LATER = (429, 503)
 """Statuses after which a client may ask again."""
+
+
+class ServedReply(NamedTuple):
+    """What is said to a request: its id, what it is called as a whole and as a chunk, the request, and its choices."""
+
+    id: str
+    whole: str
+    chunk: str
+    parsed: DrawingRequest
+    choices: Sequence[ChatChoice | CompletionChoice]
 
 
 class ChatApi:
@@ -57,7 +68,8 @@ class ChatApi:
         routes = [
             Route("/health", self.health),
             Route("/v1/models", self.models),
-            Route("/v1/chat/completions", self.complete, methods=["POST"]),
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/completions", self.complete, methods=["POST"]),
         ]
         hosts = [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])] if local else []
         return Starlette(routes=routes, middleware=hosts, exception_handlers={RequestFault: refused})
@@ -72,65 +84,61 @@ class ChatApi:
         one = {"id": self.name, "object": "model", "created": self.created, "owned_by": "maetdol"}
         return JSONResponse({"object": "list", "data": [one]})
 
+    async def chat(self, request: Request) -> Response:
+        parsed = await self._read(request, ChatRequest)
+        demanded = parsed.demanded()
+        scored, named = bool(parsed.logprobs), demanded is not None and demanded.name is not None
+        reply = ServedReply(f"chatcmpl-{uuid.uuid4().hex}", "chat.completion", "chat.completion.chunk", parsed, [
+            ChatChoice(number, self.bytes_of, scored, named) for number in range(parsed.n)
+        ])  # fmt: skip
+        messages = [message.row() for message in parsed.messages]
+        return await self._answer(request, reply, lambda tell: ChatJob(
+            parsed.sampling(self.usual), parsed.drawn_from(), parsed.n, tell, messages, parsed.schemas(), parsed.answer_schema(), demanded
+        ))  # fmt: skip
+
     async def complete(self, request: Request) -> Response:
+        parsed = await self._read(request, CompletionRequest)
+        texts, scored = parsed.prompts(), parsed.logprobs is not None
+        reply = ServedReply(f"cmpl-{uuid.uuid4().hex}", "text_completion", "text_completion", parsed, [
+            CompletionChoice(number, self.bytes_of, scored) for number in range(parsed.n * len(texts))
+        ])  # fmt: skip
+        return await self._answer(request, reply, lambda tell: CompletionJob(
+            parsed.sampling(self.usual), parsed.drawn_from(), parsed.n, tell, texts, parsed.echo, parsed.add_special_tokens
+        ))  # fmt: skip
+
+    async def _read(self, request: Request, kind: type[R]) -> R:
         self._let_in(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RequestFault(415, "send the request as application/json")
-        chat_request = read(await _body(request), self.name)
+        return read(await _body(request), self.name, kind)
+
+    async def _answer(
+        self, request: Request, reply: ServedReply, job_of: Callable[[Callable[[Any], None]], Job]
+    ) -> Response:
         events: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
         def tell(event: Any) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)
 
-        job = ChatJob(
-            [message.row() for message in chat_request.messages], chat_request.sampling(self.usual), chat_request.drawn_from(), chat_request.n,
-            tell, chat_request.schemas(), chat_request.answer_schema(),
-        )  # fmt: skip
+        job = job_of(tell)
         if not self.worker.submit(job):
             raise RequestFault(429, "too many requests are waiting: try again later", "overloaded")
-        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.name}
+        head = {"id": reply.id, "created": int(time.time()), "model": self.name}
         watch = asyncio.create_task(_gone(request, job, events))
         try:
-            if chat_request.stream:
+            if reply.parsed.stream:
                 first = _sound(await events.get())
-                body = self._streamed(first, events, job, head, chat_request)
+                body = streamed(first, events, job, head | {"object": reply.chunk}, reply)
                 return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-            choices = self._choices(chat_request)
             while not isinstance(event := _sound(await events.get()), list):
-                choices[event.sample].add(event)
+                reply.choices[event.sample].add(event)
         finally:
             watch.cancel()
-        body = {"object": "chat.completion", "choices": [one.whole(made) for one, made in zip(choices, event)]}
-        return JSONResponse(head | body | {"usage": usage_of(event)})
-
-    def _choices(self, chat_request: ChatRequest) -> list[ChatChoice]:
-        return [ChatChoice(number, self.bytes_of, bool(chat_request.logprobs)) for number in range(chat_request.n)]
-
-    async def _streamed(
-        self, first: Any, events: asyncio.Queue, job: ChatJob, head: dict[str, Any], chat_request: ChatRequest
-    ) -> AsyncIterator[bytes]:
-        head = head | {"object": "chat.completion.chunk"}
-        usage = bool(chat_request.stream_options and chat_request.stream_options.include_usage)
-        more = {"usage": None} if usage else {}
-        choices = self._choices(chat_request)
-        try:
-            for one in choices:
-                yield _event(head | {"choices": [one.opening()]} | more)
-            event = first
-            while not isinstance(event, (list, Exception)):
-                yield _event(head | {"choices": [choices[event.sample].add(event)]} | more)
-                event = await events.get()
-            if isinstance(event, Exception):
-                yield _event({"error": _error(event)[1]})
-                return
-            for one, made in zip(choices, event):
-                yield _event(head | {"choices": [one.closing(made)]} | more)
-            if usage:
-                yield _event(head | {"choices": [], "usage": usage_of(event)})
-            yield b"data: [DONE]\n\n"
-        finally:
-            job.wanted = False
+        choices = [one.whole(made) for one, made in zip(reply.choices, event)]
+        return JSONResponse(
+            head | {"object": reply.whole, "choices": choices, "usage": usage_of(event, reply.parsed.n)}
+        )
 
     def _let_in(self, request: Request) -> None:
         if self.key is None:
@@ -138,6 +146,33 @@ class ChatApi:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.key.encode()):
             raise RequestFault(401, "the key is missing or wrong: send it as a bearer token", "invalid_api_key")
+
+
+async def streamed(
+    first: Any, events: asyncio.Queue, job: Job, head: dict[str, Any], reply: ServedReply
+) -> AsyncIterator[bytes]:
+    """The body of a streamed reply whose first event is there. Closed early, its job is wanted no more."""
+    options = reply.parsed.stream_options
+    usage = bool(options and options.include_usage)
+    more = {"usage": None} if usage else {}
+    try:
+        for one in reply.choices:
+            if (chunk := one.opening()) is not None:
+                yield _event(head | {"choices": [chunk]} | more)
+        event = first
+        while not isinstance(event, (list, Exception)):
+            yield _event(head | {"choices": [reply.choices[event.sample].add(event)]} | more)
+            event = await events.get()
+        if isinstance(event, Exception):
+            yield _event({"error": _error(event)[1]})
+            return
+        for one, made in zip(reply.choices, event):
+            yield _event(head | {"choices": [one.closing(made)]} | more)
+        if usage:
+            yield _event(head | {"choices": [], "usage": usage_of(event, reply.parsed.n)})
+        yield b"data: [DONE]\n\n"
+    finally:
+        job.wanted = False
 
 
 def _sound(event: Any) -> Any:
@@ -148,7 +183,7 @@ def _sound(event: Any) -> Any:
     return event
 
 
-async def _gone(request: Request, job: ChatJob, events: asyncio.Queue) -> None:
+async def _gone(request: Request, job: Job, events: asyncio.Queue) -> None:
     """End a job when its client is gone. Not for an answer that is streamed, whose body is closed then."""
     while (await request.receive())["type"] != "http.disconnect":
         continue

@@ -87,7 +87,7 @@ class ChatCommand(Answers):
 
 
 class Serve(Answers):
-    """Serve a model under OpenAI's API (/v1/chat/completions, streaming too, and /v1/models), on this machine alone unless told otherwise.
+    """Serve a model under OpenAI's API (/v1/chat/completions, /v1/completions, /v1/models; streaming too), on this machine alone unless told.
 
     maetdol serve runs/quickstart/pretrain runs/quickstart/sft-model --port 8000
 

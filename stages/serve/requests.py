@@ -1,12 +1,12 @@
-"""What a client may ask under OpenAI's chat API, read strictly: what would have no effect here is refused by name."""
+"""What a client may ask under OpenAI's API, read strictly: what would have no effect here is refused by name."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from stages.models.inference.generate import SamplingParams
 
@@ -15,6 +15,10 @@ MAX_BODY = 8 << 20
 MOST_MESSAGES = 10_000
 STOPS = 16
 """Stop strings of a request."""
+MOST_NEW = 16
+"""Tokens of a continuation where a request does not say: OpenAI's number."""
+MOST_ANSWERS = 4096
+"""Continuations of a request."""
 
 
 class RequestFault(Exception):
@@ -70,11 +74,11 @@ class RequestMessage(BaseModel):
 
 
 class FunctionSchema(BaseModel):
-    """What a tool is called and takes; a JSON schema under `parameters`. `strict` is refused: calls are not held to their schema."""
+    """What a tool is called and takes; a JSON schema under `parameters`."""
 
     model_config = ConfigDict(extra="allow")
     name: str = Field(min_length=1)
-    strict: Literal[False] | None = None
+    strict: bool | None = None
 
 
 class Tool(BaseModel):
@@ -119,49 +123,113 @@ class SchemaFormat(BaseModel):
     json_schema: NamedSchema
 
 
-class ChatRequest(BaseModel):
-    """A chat completion asked for. `user`, `metadata`, `store` and `service_tier` are read and have no effect, as OpenAI defines them."""
+class DemandedCall(NamedTuple):
+    """A call that an answer has to make."""
+
+    name: str | None = None
+    """Of the one tool that is to be called; None: any."""
+    several: bool = False
+    """More than one call may be made."""
+
+
+def _tool_choice(value: Any) -> Any:
+    """`auto`, `none`, `required` or the name of a function, in OpenAI's form for it."""
+    function = value.get("function") if isinstance(value, dict) and value.get("type") == "function" else None
+    if isinstance(function, dict) and isinstance(name := function.get("name"), str):
+        return DemandedCall(name)
+    if value is None or value in ("auto", "none", "required"):
+        return value
+    raise ValueError('it is auto, none, required or {"type": "function", "function": {"name": ...}} here')
+
+
+class DrawingRequest(BaseModel):
+    """What all requests say of how answers are drawn. `user` is read and has no effect, as OpenAI defines it."""
 
     model_config = ConfigDict(extra="forbid")
     model: str = ""
-    messages: list[RequestMessage] = Field(min_length=1, max_length=MOST_MESSAGES)
     n: int = Field(1, ge=1, le=64)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | list[str] | None = None
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
-    tools: list[Tool] | None = Field(None, max_length=1000)
-    tool_choice: Literal["auto", "none"] | None = None
-    parallel_tool_calls: Literal[True] | None = None
-    response_format: TextFormat | ObjectFormat | SchemaFormat | None = Field(None, discriminator="type")
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
     user: Any = None
-    metadata: Any = None
-    store: Any = None
-    service_tier: Any = None
 
-    def sampling(self, usual: SamplingParams) -> SamplingParams:
+    def check(self) -> None:
+        """RequestFault for options that contradict each other."""
+
+    def drawn_as(self, usual: SamplingParams, max_new_tokens: int | None, logprobs: int | None) -> SamplingParams:
         """How the answers are drawn; what is not asked for is as `usual`. The seed stands apart (`drawn_from`)."""
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         if len(stop) > STOPS or not all(stop):
             raise RequestFault(400, f"stop takes up to {STOPS} strings, none of them empty")
         limits = {
-            "max_new_tokens": self.max_completion_tokens or self.max_tokens,
+            "max_new_tokens": max_new_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
             "frequency_penalty": self.frequency_penalty,
             "presence_penalty": self.presence_penalty,
-            "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
+            "logprobs": logprobs,
         }
         given = {name: value for name, value in limits.items() if value is not None}
         return usual._replace(stop=tuple(stop), seed=0, **given)
+
+    def drawn_from(self) -> int:
+        """The seed; another one each time where none is given."""
+        return secrets.randbits(32) if self.seed is None else self.seed
+
+
+R = TypeVar("R", bound=DrawingRequest)
+
+
+class ChatRequest(DrawingRequest):
+    """A chat completion asked for. `metadata`, `store` and `service_tier` are read and have no effect, as OpenAI defines them."""
+
+    messages: list[RequestMessage] = Field(min_length=1, max_length=MOST_MESSAGES)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    tools: list[Tool] | None = Field(None, max_length=1000)
+    tool_choice: Annotated[Any, PlainValidator(_tool_choice)] = None
+    parallel_tool_calls: bool | None = None
+    response_format: TextFormat | ObjectFormat | SchemaFormat | None = Field(None, discriminator="type")
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    metadata: Any = None
+    store: Any = None
+    service_tier: Any = None
+
+    def check(self) -> None:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise RequestFault(400, "top_logprobs is for requests with logprobs: true")
+        if self.answer_schema() is not None and self.schemas():
+            raise RequestFault(400, "response_format and tools cannot be asked for together: a call is no JSON of that form")  # fmt: skip
+        names = [tool.function.name for tool in self.tools or ()]
+        demanded = self.demanded()
+        if demanded and not names:
+            raise RequestFault(400, "tool_choice is for requests with tools")
+        if demanded and demanded.name not in (None, *names):
+            raise RequestFault(400, f"tool_choice: there is no tool {demanded.name!r} among tools")
+        if demanded:
+            return
+        for number, tool in enumerate(self.tools or ()):
+            if tool.function.strict:
+                raise RequestFault(400, f"tools.{number}.function.strict: only calls that tool_choice demands (required, or a function) are held to their schema")  # fmt: skip
+        if self.parallel_tool_calls is False:
+            raise RequestFault(400, "parallel_tool_calls: one call alone can be had with tool_choice required or a function")  # fmt: skip
+
+    def sampling(self, usual: SamplingParams) -> SamplingParams:
+        """How the answers are drawn; what is not asked for is as `usual`."""
+        scored = (self.top_logprobs or 0) if self.logprobs else None
+        return self.drawn_as(usual, self.max_completion_tokens or self.max_tokens, scored)
+
+    def demanded(self) -> DemandedCall | None:
+        """The call that the answer has to make."""
+        if self.tool_choice == "required":
+            return DemandedCall(None, self.parallel_tool_calls is not False)
+        return self.tool_choice if isinstance(self.tool_choice, DemandedCall) else None
 
     def schemas(self) -> str | None:
         """The tools that the template shows, as JSON text."""
@@ -175,13 +243,40 @@ class ChatRequest(BaseModel):
             return self.response_format.json_schema.schema_
         return {"type": "object"} if isinstance(self.response_format, ObjectFormat) else None
 
-    def drawn_from(self) -> int:
-        """The seed; another one each time where none is given."""
-        return secrets.randbits(32) if self.seed is None else self.seed
+
+class CompletionRequest(DrawingRequest):
+    """Continuations of texts, or of token ids, asked for, without a template. `add_special_tokens` is vLLM's."""
+
+    prompt: Any
+    echo: bool = False
+    logprobs: int | None = Field(None, ge=0, le=20)
+    max_tokens: int | None = Field(MOST_NEW, ge=0)
+    add_special_tokens: bool = True
+
+    def check(self) -> None:
+        prompts = self.prompts()
+        if len(prompts) * self.n > MOST_ANSWERS:
+            raise RequestFault(400, f"prompt: {len(prompts):,} prompts with n of {self.n} are more than {MOST_ANSWERS:,} answers")  # fmt: skip
+        if self.max_tokens == 0 and not self.echo:
+            raise RequestFault(400, "max_tokens: 0 is for requests with echo: true")
+
+    def prompts(self) -> list[str | list[int]]:
+        """What is to be gone on with."""
+        given = self.prompt if isinstance(self.prompt, list) else [self.prompt]
+        if given and all(type(one) is int for one in given):
+            given = [given]
+        ids = all(isinstance(one, list) and all(type(number) is int for number in one) for one in given)
+        if not given or not (ids or all(isinstance(one, str) for one in given)):
+            raise RequestFault(400, "prompt: a text, token ids, or a list of either")
+        return given
+
+    def sampling(self, usual: SamplingParams) -> SamplingParams:
+        """How the answers are drawn; what is not asked for is as `usual`."""
+        return self.drawn_as(usual, MOST_NEW if self.max_tokens is None else self.max_tokens, self.logprobs)
 
 
-def read(body: bytes, name: str) -> ChatRequest:
-    """A request for the model `name`. RequestFault where it is none."""
+def read(body: bytes, name: str, kind: type[R]) -> R:
+    """A request of a kind for the model `name`. RequestFault where it is none."""
     try:
         found = json.loads(body)
         json.dumps(found, ensure_ascii=False).encode()
@@ -190,20 +285,17 @@ def read(body: bytes, name: str) -> ChatRequest:
     except (ValueError, RecursionError):
         raise RequestFault(400, "the body is not JSON") from None
     try:
-        chat_request = ChatRequest.model_validate(found)
+        parsed = kind.model_validate(found)
     except ValidationError as fault:
         first = fault.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"][:4])
-        what = "is not supported here" if first["type"] == "extra_forbidden" else first["msg"]
+        what = (
+            "is not supported here"
+            if first["type"] == "extra_forbidden"
+            else first["msg"].removeprefix("Value error, ")
+        )
         raise RequestFault(400, f"{where}: {what}" if where else what) from None
-    if chat_request.top_logprobs is not None and not chat_request.logprobs:
-        raise RequestFault(400, "top_logprobs is for requests with logprobs: true")
-    if chat_request.answer_schema() is not None and chat_request.schemas():
-        raise RequestFault(
-            400, "response_format and tools cannot be asked for together: a call is no JSON of that form"
-        )
-    if chat_request.model not in ("", name):
-        raise RequestFault(
-            404, f"the model {chat_request.model[:200]!r} is not served here; {name!r} is", "model_not_found"
-        )
-    return chat_request
+    parsed.check()
+    if parsed.model not in ("", name):
+        raise RequestFault(404, f"the model {parsed.model[:200]!r} is not served here; {name!r} is", "model_not_found")
+    return parsed

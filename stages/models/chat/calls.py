@@ -43,7 +43,7 @@ NOTATIONS: dict[str, dict[str, Any]] = {
     "granite": {"open_pattern": r"\s*<\|tool_call\|>", **_LIST},
     "deepseek": {
         "open_pattern": r"\s*(?:<｜tool▁calls▁begin｜>)?\s*<｜tool▁call▁begin｜>function<｜tool▁sep｜>(?P<name>[^\n]+)\n```json\n",
-        "close_pattern": r"\n```<｜tool▁call▁end｜>(?:<｜tool▁calls▁end｜>)?",
+        "close_pattern": r"\n```<｜tool▁call▁end｜>(?:<｜tool▁calls▁end｜>|(?=\s*<｜tool▁call▁begin｜>)|\Z)",
         **_NAMED,
     },
     "gemma": {

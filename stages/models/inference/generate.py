@@ -46,6 +46,8 @@ class Prompt(NamedTuple):
     calls: CallNotation | None = None
     """Calls of tools are to be read from the answer, so that the marks they are made of stay in its text."""
     grammar: Grammar | None = None
+    behind: tuple[int, ...] | None = None
+    """The last ids of a text that the answer goes on with, so that its first blank belongs to it; None where it begins anew."""
 
     @property
     def size(self) -> int:
@@ -135,60 +137,60 @@ class Generator:
         tools: Sequence[str | None] | None = None,
         on_text: Callable[[int, int, str], bool] | None = None,
         seeds: Sequence[int] | None = None,
-        *,
-        read_calls: bool = False,
-        grammars: Sequence[Grammar | None] | None = None,
-        on_score: Callable[[int, int, TokenScore], None] | None = None,
     ) -> list[list[Generation]]:
         """`n` answers to each conversation (rows of MESSAGES), in the order given; `tools` are the schemas beside each, as JSON text.
-
-        `on_text(conversation, sample, piece)` gets every piece of every answer while it is made, and says whether more of it is wanted;
-        a batch ends where none of its answers is. `on_score` gets what `sampling.logprobs` asks for, each token before the piece it
-        ends. `seeds`: one for each conversation, in place of the one of `sampling`. `read_calls`: answers to conversations with tools keep
-        the marks that calls are made of (`notation`). `grammars`: what each answer is held to.
-        """
+        `on_text` and `seeds` as in `answer`."""
         prompts = []
-        count = len(conversations)
-        for messages, given, grammar in zip(
-            conversations, tools or [None] * count, grammars or [None] * count, strict=True
-        ):
+        for messages, given in zip(conversations, tools or [None] * len(conversations), strict=True):
             try:
                 ids = self.chat_template.prompt(messages, given)
             except ChatFault as fault:
                 ids = fault.reason
-            prompts.append(Prompt(ids, self.chat_template.notation if given and read_calls else None, grammar))
-        return self._answer(prompts, sampling, n, on_text, seeds, on_score)
+            prompts.append(Prompt(ids))
+        return self.answer(prompts, sampling, n, on_text, seeds)
 
     def complete(
         self, texts: Sequence[str], sampling: SamplingParams = SamplingParams(), n: int = 1
     ) -> list[list[Generation]]:
-        """`n` continuations of each text (no template; the begin-of-sequence token in front where the tokenizer has one)."""
-        bos = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        """`n` continuations of each text (no template; `opening` in front)."""
         encoded = [
             self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"] for text in texts
         ]
-        return self._answer([Prompt(np.asarray(bos + ids, np.int32)) for ids in encoded], sampling, n)
+        return self.answer([Prompt(np.asarray(self.opening + ids, np.int32)) for ids in encoded], sampling, n)
+
+    @property
+    def opening(self) -> list[int]:
+        """What a text without a template begins with: the begin-of-sequence token where the tokenizer has one."""
+        return [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
 
     @cached_property
     def grammars(self) -> Grammars:
-        """What JSON schemas are compiled by. UsageError where llguidance is not installed."""
+        """What JSON schemas and calls are compiled by. UsageError where llguidance is not installed."""
         size = self.model.get_output_embeddings().weight.shape[0]
         return Grammars(self.tokenizer, size, self.stops())
 
-    def _answer(
+    def answer(
         self,
         prompts: Sequence[Prompt],
         sampling: SamplingParams,
-        n: int,
-        on_text: Any = None,
-        seeds: Any = None,
-        on_score: Any = None,
+        n: int = 1,
+        on_text: Callable[[int, int, str], bool] | None = None,
+        seeds: Sequence[int] | None = None,
+        on_score: Callable[[int, int, TokenScore], None] | None = None,
     ) -> list[list[Generation]]:
-        """Longest prompts first, so that padding is small and a lack of memory shows at once."""
+        """`n` answers to each prompt, in the order given.
+
+        `on_text(prompt, sample, piece)` gets every piece of every answer while it is made, and says whether more of it is wanted; a batch
+        ends where none of its answers is. `on_score` gets what `sampling.logprobs` asks for, each token before the piece it ends. `seeds`:
+        one for each prompt, in place of the one of `sampling`.
+        """
+        # Longest prompts first, so that padding is small and a lack of memory shows at once.
         answers: dict[tuple[int, int], Generation] = {}
         jobs = []
         for index, prompt in enumerate(prompts):
             fault = prompt.ids if isinstance(prompt.ids, str) else ("over_context" if prompt.size >= self.context else None)  # fmt: skip
+            if sampling.max_new_tokens == 0 and not isinstance(prompt.ids, str):
+                fault = "length"
             for sample in range(n):
                 if fault:
                     answers[index, sample] = Generation("", fault, 0, prompt.size)
@@ -258,8 +260,8 @@ class Generator:
         listener = None
         if on_text is not None:
             check_alone(self.draft)
-            notations = [prompt.calls for prompt in prompts]
-            listener = Listener(self.tokenizer, on_text, set(self.stops()), sampling.stop, notations, scores, on_score)
+            pieces = [Pieces(self.tokenizer, sampling.stop, prompt.calls, prompt.behind) for prompt in prompts]
+            listener = Listener(pieces, on_text, set(self.stops()), scores, on_score)
             helped = {"streamer": listener, "stopping_criteria": StoppingCriteriaList([listener])}
         kept = self.before if len(prompts) == 1 and self.draft is None else None
         if kept is not None:
@@ -310,11 +312,11 @@ class Generator:
         ends = set(self.stops())
         at = next((i for i, token in enumerate(made) if token in ends), None)
         kept = made if at is None else made[:at]
-        text = spelled(self.tokenizer, kept, prompt.calls)
+        text = spelled(self.tokenizer, kept, prompt.calls, prompt.behind)
         finish, count = ("length" if at is None else "stop"), len(kept) + (at is not None)
         cut = min((text.find(word) for word in stop if word in text), default=-1)
         if cut >= 0:  # what was made beyond, beside longer answers, is not part of this one
-            pieces = Pieces(self.tokenizer, stop, prompt.calls)
+            pieces = Pieces(self.tokenizer, stop, prompt.calls, prompt.behind)
             kept = kept[: pieces.ends_at(kept)]
             text, finish, count = text[:cut], "stop", len(kept)
         return Generation(text, finish, count, prompt.size, None if scores is None else tuple(scores[: len(kept)]))

@@ -1,4 +1,5 @@
-"""Answers held to a JSON schema while they are made: llguidance says which tokens may come next, all others are ruled out.
+"""Answers held to a JSON schema, or to calls of tools, while they are made: llguidance says which tokens may come next, all others are
+ruled out.
 
 An extra (`maetdol[json]`): without it a schema is refused, never ignored. Where a model reasons first, the answer behind the reasoning is held.
 """
@@ -12,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import UsageError
+from stages.models.chat.call_grammar import JSON_BLANKS
 from stages.models.teacher.reply import TAG
 
-WHITESPACE = r"[\x20\x0A\x0D\x09]{1,64}"
-"""Between the parts of JSON; bounded, or a model could write blanks for ever."""
 TAIL = 16
 """Tokens that are decoded in search of the mark that ends reasoning."""
 
@@ -34,7 +34,7 @@ class Grammars:
         try:
             from llguidance.hf import from_tokenizer
         except ImportError:
-            raise UsageError("a JSON schema needs llguidance, which is not installed", "pip install 'maetdol[json]'") from None  # fmt: skip
+            raise UsageError("it needs llguidance, which is not installed", "pip install 'maetdol[json]'") from None
         self.tokenizer = tokenizer
         self._guide = from_tokenizer(tokenizer, n_vocab=max(size, len(tokenizer)), eos_token=list(stops))
 
@@ -42,7 +42,19 @@ class Grammars:
         """UsageError for a schema that is none, or asks for what cannot be held to."""
         from llguidance import LLMatcher
 
-        text = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_pattern": WHITESPACE})
+        return self._grammar(
+            LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_pattern": JSON_BLANKS})
+        )
+
+    def compile_lark(self, lark: str) -> Grammar:
+        """A grammar in llguidance's Lark. UsageError where a JSON schema in it cannot be held to."""
+        from llguidance import LLMatcher
+
+        return self._grammar(LLMatcher.grammar_from_lark(lark))
+
+    def _grammar(self, text: str) -> Grammar:
+        from llguidance import LLMatcher
+
         matcher = LLMatcher(self._guide, text, log_level=0)
         if matcher.is_error():
             raise UsageError(f"the JSON schema cannot be used: {matcher.get_error()[:300]}", "give another schema")

@@ -33,6 +33,23 @@ def token_logps(model: Any, batch: Any) -> torch.Tensor:
     return torch.zeros(wanted.shape, dtype=torch.float32, device=logps.device).masked_scatter(wanted, logps)
 
 
+def likeliest(model: Any, batch: Any, top: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """log p of every label (labels,), and beside each the `top` likeliest tokens and theirs, both (labels, top)."""
+    hidden, head = _hidden(model, batch)
+    wanted = batch.labels != IGNORED
+    hidden, labels = hidden[wanted], batch.labels[wanted]
+    rows, parts = max(1, CELLS // (2 * head.outputs)), []
+    for at in range(0, len(labels), rows):
+        logps = head(hidden[at : at + rows]).float().log_softmax(-1)
+        best = logps.topk(top)
+        parts.append((logps.gather(-1, labels[at : at + rows, None])[:, 0], best.indices, best.values))
+    if not parts:
+        none = hidden.new_zeros(0, top, dtype=torch.float32)
+        return none[:, 0] if top else hidden.new_zeros(0), none.long(), none
+    logps, tokens, values = (torch.cat(column) for column in zip(*parts))
+    return logps, tokens, values
+
+
 def divergences(model: Any, teacher: Any, batch: Any, temperature: float) -> torch.Tensor:
     """KL(teacher || model) at every label, softened by `temperature` and scaled by its square; (rows, width), 0 elsewhere.
 

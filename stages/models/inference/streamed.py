@@ -83,8 +83,13 @@ class Channels:
         return "}</tool_call>" if was else ""
 
 
-def spelled(tokenizer: Any, ids: Sequence[int], calls: CallNotation | None = None) -> str:
-    """The text of an answer, without control tokens but those that `calls` are made of."""
+def spelled(
+    tokenizer: Any, ids: Sequence[int], calls: CallNotation | None = None, behind: Sequence[int] | None = None
+) -> str:
+    """The text of an answer, without control tokens but those that `calls` are made of; `behind`: the ids of a text it goes on with."""
+    if behind is not None:
+        before = tokenizer.decode(behind, skip_special_tokens=True)
+        return tokenizer.decode([*behind, *ids], skip_special_tokens=True)[len(before) :]
     channels = Channels(tokenizer, calls)
     if not channels.marks and not channels.kept:
         return tokenizer.decode(ids, skip_special_tokens=True)
@@ -104,13 +109,20 @@ class Pieces:
 
     Cost per token does not grow with the answer: what is decoded are the tokens since the piece before the last one (without those a
     decoder takes away the blank in front of a word). `words`: strings that end the answer; what may be the beginning of one waits.
+    `behind`: the ids of a text it goes on with, channels and calls being words there.
     """
 
-    def __init__(self, tokenizer: Any, words: Sequence[str] = (), calls: CallNotation | None = None):
+    def __init__(
+        self,
+        tokenizer: Any,
+        words: Sequence[str] = (),
+        calls: CallNotation | None = None,
+        behind: Sequence[int] | None = None,
+    ):
         self.tokenizer, self.words = tokenizer, words
-        self.channels = Channels(tokenizer, calls)
-        self.ids: list[int] = []
-        self._before, self._given = 0, 0
+        self.channels = Channels(tokenizer, calls) if behind is None else None
+        self.ids = list(behind or ())
+        self._before, self._given = 0, len(self.ids)
         self._waiting = ""
         self.emitted = ""
         """The pieces so far."""
@@ -121,7 +133,7 @@ class Pieces:
         """The piece that `token` makes whole; often empty."""
         if self.ended:
             return ""
-        if (instead := self.channels.add(token)) is not None:
+        if self.channels and (instead := self.channels.add(token)) is not None:
             rest = self._text(self.ids[self._before :])[len(self._text(self.ids[self._before : self._given])) :]
             self._before = self._given = len(self.ids)
             return self._out(rest + instead)
@@ -180,16 +192,13 @@ class Listener:
 
     def __init__(
         self,
-        tokenizer: Any,
+        rows: Sequence[Pieces],
         on_text: Sequence[Callable[[str], bool]],
         ends: set[int],
-        words: Sequence[str],
-        calls: Sequence[CallNotation | None] | None = None,
         scores: TokenScores | None = None,
         on_score: Sequence[Callable[[TokenScore], None]] | None = None,
     ):
-        self.on_text, self.ends = on_text, ends
-        self.rows = [Pieces(tokenizer, words, notation) for notation in calls or [None] * len(on_text)]
+        self.rows, self.on_text, self.ends = rows, on_text, ends
         self.open = [True] * len(on_text)
         self.scores, self.on_score = scores, on_score
         self._prompt = True

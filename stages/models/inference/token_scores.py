@@ -1,9 +1,11 @@
-"""How likely the model found each token of an answer: natural logarithms of chances, before temperature, penalties and grammars."""
+"""How likely the model found each token of an answer, or of a text: natural logarithms of chances, before temperature, penalties and grammars."""
 
 from __future__ import annotations
 
 import re
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from stages.models.byte_letters import letters, read
 
@@ -15,7 +17,8 @@ class TokenScore(NamedTuple):
     """A token made, its log-probability, and the likeliest tokens in its position with theirs."""
 
     token: int
-    logprob: float
+    logprob: float | None
+    """None: of the first token of a text."""
     top: tuple[tuple[int, float], ...]
 
 
@@ -45,6 +48,21 @@ class TokenScores:
 
     def end(self) -> None:
         """All tokens are made."""
+
+
+def scores_of(model: Any, ids: np.ndarray, top: int, threads: int) -> tuple[TokenScore, ...]:
+    """The scores of all tokens of a text, by one forward pass over it."""
+    import torch
+
+    from stages.models.chat.rows import collate, join, segment
+    from stages.models.inference.device import arithmetic
+    from stages.models.inference.score import likeliest
+
+    with arithmetic(threads), torch.inference_mode():
+        logps, *found = likeliest(model, collate([join([segment(ids)])], 0, model.device), top)
+    tops = [tuple(zip(*pair)) for pair in zip(*(part.tolist() for part in found))]
+    rest = [TokenScore(*one) for one in zip(ids[1:].tolist(), logps.tolist(), tops)]
+    return TokenScore(int(ids[0]), None, ()), *rest
 
 
 class TokenBytes:

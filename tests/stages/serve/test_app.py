@@ -18,9 +18,10 @@ from stages.models.inference.generate import Generation, SamplingParams
 from stages.models.teacher.base import Request, Sampling, TeacherOptions
 from stages.models.teacher.journaled import open_teacher
 from stages.serve.answering import SpokenPiece
-from stages.serve.app import ChatApi, listening
+from stages.serve.app import ChatApi, ServedReply, listening, streamed
+from stages.serve.jobs import AnswerEvent, ChatJob
+from stages.serve.replies import ChatChoice
 from stages.serve.requests import ChatRequest
-from stages.serve.worker import AnswerEvent, ChatJob
 
 REPO = Path(__file__).resolve().parents[3]
 ASKED = [{"role": "user", "content": "3: how do you call 콩?"}]
@@ -104,10 +105,22 @@ REFUSED = [
     ({"messages": ASKED, "top_logprobs": 2}, 400, "top_logprobs is for requests with logprobs: true"),
     ({"messages": ASKED, "logprobs": True, "top_logprobs": 21}, 400, "top_logprobs"),
     ({"messages": ASKED, "response_format": {"type": "grammar"}}, 400, "response_format"),
+    ({"messages": ASKED, "tools": TOOLS, "tool_choice": "required"}, 400, "tools: the model's template shows none"),
     (
-        {"messages": ASKED, "tools": TOOLS, "tool_choice": "required"},
+        {"messages": ASKED, "tools": TOOLS, "tool_choice": "sometimes"},
         400,
-        "tool_choice: Input should be 'auto' or 'none'",
+        "tool_choice: it is auto, none, required or",
+    ),
+    (
+        {"messages": ASKED, "tools": TOOLS, "tool_choice": {"type": "allowed_tools"}},
+        400,
+        "tool_choice: it is auto, none",
+    ),
+    ({"messages": ASKED, "tool_choice": "required"}, 400, "tool_choice is for requests with tools"),
+    (
+        {"messages": ASKED, "tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "x"}}},
+        400,
+        "there is no tool 'x'",
     ),
     ({"messages": ASKED, "tools": TOOLS, "parallel_tool_calls": False}, 400, "parallel_tool_calls"),
     ({"messages": ASKED, "tools": STRICT}, 400, "tools.0.function.strict"),
@@ -164,11 +177,11 @@ def test_a_client_that_goes_away_wants_no_more():
     """What Starlette does with the body of a stream whose client is gone: it closes it."""
 
     async def go():
-        api, told = ChatApi(None, SamplingParams(), "mill", None), asyncio.Queue()
-        job = ChatJob(ASKED, SamplingParams(), 0, 1, told.put_nowait)
-        body = api._streamed(
-            AnswerEvent(0, SpokenPiece("a", False)), told, job, {}, ChatRequest(messages=ASKED, stream=True)
-        )
+        told: asyncio.Queue = asyncio.Queue()
+        job = ChatJob(SamplingParams(), 0, 1, told.put_nowait, ASKED)
+        asked, choice = ChatRequest(messages=ASKED, stream=True), ChatChoice(0, str.encode, False)
+        reply = ServedReply("id", "whole", "chunk", asked, [choice])
+        body = streamed(AnswerEvent(0, SpokenPiece("a", False)), told, job, {}, reply)
         first = [await anext(body) for _ in range(2)]
         assert b'"content": "a"' in first[1] and job.wanted
         await body.aclose()

@@ -60,13 +60,14 @@ def test_one_answer_is_held_and_the_one_beside_it_is_free(model):
     free = "free words {"
     model.says(free)
     grammar = generator.grammars.compile(SCHEMA)
-    talk = [[{"role": "user", "content": "콩?"}]] * 2
-    from stages.models.inference.generate import SamplingParams
+    from stages.models.inference.generate import Prompt, SamplingParams
 
-    held, other = generator.chat(talk, SamplingParams(400), grammars=[grammar, None])
+    ids = generator.chat_template.prompt([{"role": "user", "content": "콩?"}])
+    bound = Prompt(ids, grammar=grammar)
+    held, other = generator.answer([bound, Prompt(ids)], SamplingParams(400))
     assert json.loads(held[0].text)["name"] in ("콩", "쌀") and other[0].text == free
     model.says(free)
-    assert json.loads(generator.chat(talk[:1], SamplingParams(400), grammars=[grammar])[0][0].text), "it can be used again"  # fmt: skip
+    assert json.loads(generator.answer([bound], SamplingParams(400))[0][0].text), "it can be used again"
 
 
 @NEEDS
@@ -100,8 +101,6 @@ def test_without_llguidance_a_format_is_refused_by_name(model, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "llguidance.hf", None)
     model.says("{}")
-    with pytest.raises(
-        openai.BadRequestError, match=r"response_format: a JSON schema needs llguidance.*maetdol\[json\]"
-    ):
+    with pytest.raises(openai.BadRequestError, match=r"response_format: it needs llguidance.*maetdol\[json\]"):
         model.ask(response_format={"type": "json_object"})
     assert model.ask(response_format={"type": "text"}).choices[0].message.content

@@ -3,8 +3,9 @@
 import pytest
 
 from stages.models.inference.generate import SamplingParams
+from stages.serve.jobs import ChatJob
 from stages.serve.requests import ChatRequest, RequestFault
-from stages.serve.worker import ChatJob, ChatWorker
+from stages.serve.worker import ChatWorker
 
 TEXTS = ("3: how do you call 콩?", "밀는 영어로?", "5: how do you call 쌀?")
 TOOL = {
@@ -17,7 +18,7 @@ WARM = SamplingParams(12, temperature=1.5)
 
 def jobs(heard, sampling=WARM, texts=TEXTS, n=1):
     return [
-        ChatJob([{"role": "user", "content": text}], sampling, seed, n, heard.setdefault(text, []).append)
+        ChatJob(sampling, seed, n, heard.setdefault(text, []).append, [{"role": "user", "content": text}])
         for seed, text in enumerate(texts)
     ]
 
@@ -31,15 +32,16 @@ def done(worker, some):
 
 
 def test_jobs_that_draw_alike_are_one_batch_and_get_what_they_get_alone(answering, monkeypatch):
-    batches, chat = [], answering.chat
-    monkeypatch.setattr(answering, "chat", lambda rows, *a, **k: batches.append(len(rows)) or chat(rows, *a, **k))
+    batches, answer = [], answering.answer
+    monkeypatch.setattr(answering, "answer", lambda rows, *a, **k: batches.append(len(rows)) or answer(rows, *a, **k))
     heard = {}
     other = jobs(heard, WARM._replace(temperature=0.0), ["7: how do you call 조?"])
     done(ChatWorker(answering, 16), [*jobs(heard), *other])
     assert batches == [3, 1]
+    monkeypatch.undo()
     for seed, text in enumerate(TEXTS):
         *pieces, answers = heard[text]
-        alone = chat([[{"role": "user", "content": text}]], WARM._replace(seed=seed))[0]
+        alone = answering.chat([[{"role": "user", "content": text}]], WARM._replace(seed=seed))[0]
         assert answers == alone
         assert "".join(event.part.text for event in pieces).strip() == alone[0].text.strip()
 
@@ -53,14 +55,14 @@ def test_one_that_cannot_be_asked_is_told_and_the_others_are_answered(answering)
 
 
 def test_a_batch_that_fails_does_not_end_the_worker(answering, monkeypatch):
-    heard, chat = {}, answering.chat
+    heard, answer = {}, answering.answer
 
     def failing(rows, *rest, **more):
         if len(rows) > 1:
             raise RuntimeError("out of memory")
-        return chat(rows, *rest, **more)
+        return answer(rows, *rest, **more)
 
-    monkeypatch.setattr(answering, "chat", failing)
+    monkeypatch.setattr(answering, "answer", failing)
     some = jobs(heard)
     done(ChatWorker(answering, 16), [*some[:2], *jobs(heard, WARM._replace(top_p=0.5), TEXTS[2:])])
     assert all(isinstance(heard[text][-1], RuntimeError) for text in TEXTS[:2])
@@ -68,15 +70,15 @@ def test_a_batch_that_fails_does_not_end_the_worker(answering, monkeypatch):
 
 
 def test_where_the_server_ends_those_that_wait_are_told_and_what_is_under_way_is_answered(answering, monkeypatch):
-    heard, chat = {}, answering.chat
+    heard, answer = {}, answering.answer
     some = [*jobs(heard)[:1], *jobs(heard, WARM._replace(top_p=0.5), TEXTS[1:])]
     worker = ChatWorker(answering, 16)
 
     def ending(*given, **more):
         worker.end()
-        return chat(*given, **more)
+        return answer(*given, **more)
 
-    monkeypatch.setattr(answering, "chat", ending)
+    monkeypatch.setattr(answering, "answer", ending)
     done(worker, some)
     assert isinstance(heard[TEXTS[0]][-1], list)
     assert [heard[text][0].status for text in TEXTS[1:]] == [503, 503], "the one taken out of the queue too"
@@ -84,8 +86,8 @@ def test_where_the_server_ends_those_that_wait_are_told_and_what_is_under_way_is
 
 
 def test_one_whose_client_is_gone_is_not_answered(answering, monkeypatch):
-    heard, batches, chat = {}, [], answering.chat
-    monkeypatch.setattr(answering, "chat", lambda rows, *a, **k: batches.append(len(rows)) or chat(rows, *a, **k))
+    heard, batches, answer = {}, [], answering.answer
+    monkeypatch.setattr(answering, "answer", lambda rows, *a, **k: batches.append(len(rows)) or answer(rows, *a, **k))
     some = jobs(heard)
     some[0].wanted = False
     done(ChatWorker(answering, 16), some)
@@ -99,15 +101,15 @@ def test_an_answer_nobody_wants_any_more_ends(answering):
         heard.append(event)
         job.wanted = len(heard) < 2
 
-    job = ChatJob([{"role": "user", "content": TEXTS[0]}], SamplingParams(24), 0, 1, tell)
+    job = ChatJob(SamplingParams(24), 0, 1, tell, [{"role": "user", "content": TEXTS[0]}])
     done(ChatWorker(answering, 16), [job])
     assert heard[-1][0].tokens <= 5 and heard[-1][0].finish == "length"
 
 
 @pytest.mark.parametrize("n, together", [(1, [4, 1]), (2, [2, 2, 1]), (3, [2, 2, 1])])
 def test_no_more_answers_at_a_time_than_the_batch(answering, monkeypatch, n, together):
-    batches, chat = [], answering.chat
-    monkeypatch.setattr(answering, "chat", lambda rows, *a, **k: batches.append(len(rows)) or chat(rows, *a, **k))
+    batches, answer = [], answering.answer
+    monkeypatch.setattr(answering, "answer", lambda rows, *a, **k: batches.append(len(rows)) or answer(rows, *a, **k))
     done(ChatWorker(answering, 16), jobs({}, SamplingParams(2), [f"{n}: how do you call 쌀?" for n in range(5)], n))
     assert batches == together
 

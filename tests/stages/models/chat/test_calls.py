@@ -74,6 +74,7 @@ def test_the_notation_of_every_template_is_found_by_what_it_writes(path, letters
     wanted = [(one["name"], one["arguments"]) for one in several]
     text = rendered(chat, several)
     assert read(chat.notation.field, text)[1] == wanted
+    assert text.startswith(read(chat.notation.field, text)[0].rstrip()), "nothing is left behind the calls"
     for seed in range(5):
         assert read(chat.notation.field, text, random.Random(seed)) == read(chat.notation.field, text)
 

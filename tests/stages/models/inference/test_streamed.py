@@ -59,6 +59,21 @@ def test_pieces_joined_are_the_text(tokenizer, byte_fallback, text):
 
 
 @settings(deadline=None)
+@given(TEXT, st.integers(0, 12))
+def test_what_goes_on_with_a_text_is_the_rest_of_both_together(tokenizer, byte_fallback, text, at):
+    """With the blank in front that a decoder takes away from a text of its own."""
+    for one in (tokenizer, byte_fallback):
+        ids = one(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        behind, more = ids[:at], ids[at:]
+        before = one.decode(behind, skip_special_tokens=True)
+        if not before.endswith("\ufffd"):
+            pieces = Pieces(one, behind=behind)
+            whole = spelled(one, more, behind=behind)
+            assert before + whole == one.decode(ids, skip_special_tokens=True)
+            assert "".join(said(pieces, more)) + pieces.rest(whole) == whole
+
+
+@settings(deadline=None)
 @given(TEXT, st.lists(st.text("ab가\n ", min_size=1, max_size=4), max_size=3))
 def test_a_stop_string_ends_the_pieces_where_it_stands(tokenizer, text, words):
     ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
@@ -122,7 +137,7 @@ def test_a_listener_stops_a_batch_when_all_rows_have_ended(tokenizer):
     import torch
 
     ends = {tokenizer.eos_token_id}
-    listener = Listener(tokenizer, [lambda _: True] * 2, ends, ())
+    listener = Listener([Pieces(tokenizer), Pieces(tokenizer)], [lambda _: True] * 2, ends)
     ids = torch.zeros(2, 3, dtype=torch.long)
     listener.put(ids)
     listener.put(torch.tensor([tokenizer.eos_token_id, 20]))
