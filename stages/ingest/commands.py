@@ -23,7 +23,7 @@ class TrainExtractor(Options):
     "Folders and files of pages with gold text; some hundred sites at least."
     out: Annotated[str, UNKEYED] = "extractor"
     "Folder to make: `model.npz`, and its card as `card.json` and `card.md`."
-    trees: int = Field(150, ge=1)
+    trees: int = Field(300, ge=1)
     "Trees of each of the two stages."
     licence: str | None = None
     "Licence of the gold texts, for the card."
@@ -31,7 +31,7 @@ class TrainExtractor(Options):
     "Whom the licence asks to be named, for the card."
 
     def run(self) -> int:
-        from stages.ingest.extractor.train import train
+        from stages.ingest.extractor.training.train import train
 
         card = train(self)
         print(f"model     {self.out}")

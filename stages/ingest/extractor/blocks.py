@@ -33,8 +33,8 @@ from stages.ingest.extractor.scan import (
     YEARS,
     end_word,
     scan,
-    title_words,
 )
+from stages.ingest.extractor.stated import STATED, Stated, stated_of
 from stages.ingest.extractor.tables import (
     ARIA_HIDDEN,
     BREAK,
@@ -63,7 +63,7 @@ from stages.ingest.extractor.tables import (
 )
 from stages.ingest.flat.names import TAG
 from stages.ingest.flat.tree import TREE, Flat
-from stages.text.compiled import kernel, reads, tuple_of, uncounted, writes
+from stages.text.compiled import kernel, tuple_of, uncounted, writes
 
 # Columns of a container; pairs are running counts where it opens and where it closes.
 ABOVE, CODE, FLAGS, DEPTH, BLOCK0, BLOCK1, NODE, WORD0, WORD1, IMAGE0, IMAGE1, CONTROL0, CONTROL1, CHILDREN, PLACE, OWN_TAG = range(16)  # fmt: skip
@@ -71,8 +71,6 @@ CONTAINER_COLUMNS = 16
 FEW = 1000
 """Bytes of text below which a page is read with its `noscript`."""
 WORDS_PER_ATTRIBUTE = 25
-MOST_TITLE = 32
-"""Distinct words of a page's title that blocks are compared with."""
 DISPLAY, NONE = np.frombuffer(b"display", np.uint8), np.frombuffer(b"none", np.uint8)
 
 
@@ -97,8 +95,8 @@ class Blocks(NamedTuple):
     """uint64 per container: hash of its tag and class words."""
     home: np.ndarray
     """int32 per node of the tree: the block a text node belongs to; -1 for what is no text of a block."""
-    title: np.ndarray
-    """uint32: hashes of the distinct words of the page's title."""
+    stated: np.ndarray
+    """int64 (3): distinct words of the page's title, and distinct runs of three words of its descriptions and of its JSON-LD."""
 
 
 @uncounted
@@ -113,10 +111,10 @@ def _holds(data, start, stop, word):
 
 
 @uncounted
-def _close(run, here, block, count, words, texts, titles):
+def _close(run, here, block, count, words, texts, stated):
     """Ends the open run: a block where it has text. Returns the new count of blocks."""
     if run[BYTES]:
-        end_word(run, np.uint32(run[STATE]), run[LENGTH], words, count, titles)
+        end_word(run, np.uint32(run[STATE]), run[LENGTH], words, count, stated)
         if run[RUN] == 4 and 1900 <= run[NUMBER] < 2100:
             run[YEARS] += 1
         run[OWNER] = here
@@ -197,8 +195,8 @@ def _sizes(tree, tables):
     return texts, levels, attributes
 
 
-@kernel(TREE, TABLE, reads(np.uint32))
-def cut(tree, tables, titles):
+@kernel(TREE, TABLE, STATED)
+def cut(tree, tables, stated):
     """(blocks, containers, words, class words, text hashes, signatures, block by node) of a page; the arrays of `Blocks`."""
     n = len(tree.tag)
     texts, levels, attributes = _sizes(tree, tables)
@@ -219,7 +217,7 @@ def cut(tree, tables, titles):
             depth -= 1
             tag = tree.tag[stack[depth]]
             if tables.role[tag] == LEVEL:
-                blocks = _close(run, here, block, blocks, words, text, titles)
+                blocks = _close(run, here, block, blocks, words, text, stated)
                 container[here, BLOCK1] = blocks
                 container[here, IMAGE1] = images
                 container[here, CONTROL1] = controls
@@ -233,7 +231,7 @@ def cut(tree, tables, titles):
         tag = tree.tag[i]
         role = tables.role[tag]
         if role == TEXTUAL:
-            scan(tree.data, tree.first[i], tree.last[i], i, run, words, blocks, titles)
+            scan(tree.data, tree.first[i], tree.last[i], i, run, words, blocks, stated)
             home[i] = blocks
             i += 1
             continue
@@ -257,7 +255,7 @@ def cut(tree, tables, titles):
                 images += 1
                 run[IMAGES] += 1
         else:
-            blocks = _close(run, here, block, blocks, words, text, titles)
+            blocks = _close(run, here, block, blocks, words, text, stated)
             row = container[containers]
             at, signature[containers] = _open(tree, tables, i, row, named, at)
             row[ABOVE] = here
@@ -272,7 +270,7 @@ def cut(tree, tables, titles):
         stack[depth] = i
         depth += 1
         i += 1
-    blocks = _close(run, here, block, blocks, words, text, titles)
+    blocks = _close(run, here, block, blocks, words, text, stated)
     container[0, BLOCK1] = blocks
     container[0, IMAGE1] = images
     container[0, CONTROL1] = controls
@@ -290,29 +288,14 @@ def cut(tree, tables, titles):
     )
 
 
-TITLE = TAG["title"]
-
-
-@kernel(TREE)
-def titles_of(tree):
-    """Hashes of the distinct words of the page's title (the first `title` element)."""
-    out = np.zeros(MOST_TITLE, np.uint32)
-    count = 0
-    for i in range(len(tree.tag)):
-        if tree.tag[i] == TITLE:
-            for k in range(i + 1, tree.end[i]):
-                count = title_words(tree.data, tree.first[k], tree.last[k], out, count)
-            break
-    return out[:count]
-
-
 def blocks_of(tree: Flat) -> Blocks:
     """The blocks and containers of a page; those of `noscript` among them where it says more than all the rest.
 
     A forum whose page is made by a script often gives its posts there for readers without one.
     """
-    title = titles_of(tree)
-    found = Blocks(*cut(tree, TABLES, title), title)
+    stated = Stated(*stated_of(tree))
+    counts = np.array([len(stated.title), *stated.runs])
+    found = Blocks(*cut(tree, TABLES, stated), counts)
     if found.block[:, BYTES].sum() >= FEW or not (tree.tag == NOSCRIPT).any():
         return found
-    return Blocks(*cut(tree, WITH_NOSCRIPT, title), title)
+    return Blocks(*cut(tree, WITH_NOSCRIPT, stated), counts)

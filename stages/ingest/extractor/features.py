@@ -35,6 +35,8 @@ from stages.ingest.extractor.scan import (
     BUTTON,
     BYTES,
     CAPITALS,
+    DESCRIBED,
+    DESCRIBED_RUNS,
     DIGITS,
     ENDING,
     FIRST_WORDS,
@@ -47,6 +49,8 @@ from stages.ingest.extractor.scan import (
     OUTWARD,
     OWNER,
     PUNCT,
+    STATED_RUNS,
+    STATED_WORDS,
     STRONG,
     TIMES,
     TITLED,
@@ -57,8 +61,10 @@ from stages.ingest.extractor.scan import (
 from stages.ingest.extractor.scan import CODE as CODE_BYTES
 from stages.ingest.extractor.tables import CODE as CODES
 from stages.ingest.extractor.tables import FLAG, FLAG_BITS
-from stages.text.compiled import int64, kernel, part, reads, uncounted, writes
+from stages.text.compiled import kernel, part, reads, uncounted, writes
 
+OWN = 41
+"""Columns of the block by itself."""
 LEVELS = 7
 """Containers above a block that are looked at, each holding more than the one before."""
 H1 = CODES["h1"]
@@ -70,9 +76,10 @@ FAR = 9999
 
 
 @part
-def own(block, text, words, title, keys, values, M, at):
+def own(block, text, words, stated, keys, values, M, at):
     """The block by itself."""
     n = len(block)
+    title = max(stated[0], 1)
     group, count = groups(text)
     times = np.zeros(count, np.int64)
     total = 1
@@ -96,13 +103,15 @@ def own(block, text, words, title, keys, values, M, at):
             size, 1000 * b[LINKED] // size, b[LINKS], 1000 * b[STRONG] // size, 1000 * b[BUTTON] // size, 1000 * b[CODE_BYTES] // size,
             1000 * b[PUNCT] // size, b[PUNCT], b[WORDS], 10 * size // max(b[WORDS], 1), b[ENDING], b[UPPER], 1000 * b[DIGITS] // size,
             b[YEARS], b[TIMES], b[MONEY], b[MARKS], 1000 * b[CAPITALS] // size, b[FRAGMENT], b[OUTWARD], b[IMAGES],
-            1000 * b[TITLED] // max(title, 1), 1000 * b[TITLED] // max(b[WORDS], 1), times[group[i]], seen[group[i]],
+            1000 * b[TITLED] // title, 1000 * b[TITLED] // max(b[WORDS], 1), times[group[i]], seen[group[i]],
             low, high, odds, odds // max(known, 1), 1000 * before // total, 1000 * i // n, i, n - i,
+            1000 * b[DESCRIBED] // max(b[WORDS], 1), 1000 * b[DESCRIBED_RUNS] // max(b[WORDS] - 2, 1), b[DESCRIBED_RUNS], stated[1],
+            1000 * b[STATED_WORDS] // max(b[WORDS], 1), 1000 * b[STATED_RUNS] // max(b[WORDS] - 2, 1), b[STATED_RUNS], stated[2],
         )  # fmt: skip
         for k in range(len(row)):
             M[i, at + k] = row[k]
         before += size
-    return at + 33
+    return at + OWN
 
 
 @uncounted
@@ -272,7 +281,7 @@ def page(block, container, known, M, at):
     return at + 16
 
 
-COLUMNS = 33 + FLAG_BITS + 7 + 11 * LEVELS + 12 + 34 + 8 + 6 + 16
+COLUMNS = OWN + FLAG_BITS + 7 + 11 * LEVELS + 12 + 34 + 8 + 6 + 16
 
 
 @kernel(
@@ -283,14 +292,14 @@ COLUMNS = 33 + FLAG_BITS + 7 + 11 * LEVELS + 12 + 34 + 8 + 6 + 16
     reads(np.int64),
     reads(np.uint64),
     reads(np.uint32, 2),
-    int64,
+    reads(np.int64),
     reads(np.uint32),
     reads(np.int16),
     writes(np.int32, 2),
 )
-def fill_features(block, container, known, odds, alike, text, words, title, keys, values, M):
+def fill_features(block, container, known, odds, alike, text, words, stated, keys, values, M):
     """Fills int32 (blocks, COLUMNS); returns the number of columns filled."""
-    at = own(block, text, words, title, keys, values, M, 0)
+    at = own(block, text, words, stated, keys, values, M, 0)
     at = chains(block, container, known, M, at)
     at = ancestors(block, container, known, odds, alike, M, at)
     at = around(block, container, known, M, at)

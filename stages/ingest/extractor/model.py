@@ -23,7 +23,7 @@ from stages.ingest.extractor.tables import FLAG
 from stages.ingest.extractor.trees import Forest, add_odds, probabilities, steps_of
 from stages.ingest.flat.tree import Flat
 
-FORMAT = 1
+FORMAT = 2
 """Number of the features and of the file's layout: a model of another number is refused."""
 SHIPPED = Path(__file__).parent / "model"
 NAME = "model.npz"
@@ -60,7 +60,7 @@ def features_of(blocks: Blocks, known: np.ndarray, texts: Words, out: np.ndarray
     """Fill the first COLUMNS columns of `out` (int32, a row a block)."""
     odds, alike = extremes(blocks.container, known)
     fill_features(
-        blocks.block, blocks.container, known, odds, alike, blocks.text, blocks.words, len(blocks.title), *texts, out
+        blocks.block, blocks.container, known, odds, alike, blocks.text, blocks.words, blocks.stated, *texts, out
     )
 
 

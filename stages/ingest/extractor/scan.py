@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.ingest.extractor.hashing import OFFSET, mix, step
+from stages.ingest.extractor.hashing import OFFSET, find, mix, step
+from stages.ingest.extractor.stated import DESCRIPTION, ITEM, run_of
 from stages.text.compiled import uncounted
 
 # Columns of a block.
-OWNER, NODE0, NODE1, BYTES, LINKED, LINKS, STRONG, BUTTON, CODE, PUNCT, WORDS, DIGITS, ENDING, UPPER, IMAGES, YEARS, TIMES, MONEY, MARKS, CAPITALS, FRAGMENT, OUTWARD, TITLED = range(23)  # fmt: skip
-BLOCK_COLUMNS = 23
+OWNER, NODE0, NODE1, BYTES, LINKED, LINKS, STRONG, BUTTON, CODE, PUNCT, WORDS, DIGITS, ENDING, UPPER, IMAGES, YEARS, TIMES, MONEY, MARKS, CAPITALS, FRAGMENT, OUTWARD, TITLED, DESCRIBED, DESCRIBED_RUNS, STATED_WORDS, STATED_RUNS = range(27)  # fmt: skip
+BLOCK_COLUMNS = 27
 # Behind them, in an open run: what the next byte is read with.
-WAITING, RUN, NUMBER, COLON, STATE, LENGTH, IN_LINK, IN_BOLD, IN_BUTTON, IN_CODE, HASH = range(23, 34)
-RUN_COLUMNS = 34
+WAITING, RUN, NUMBER, COLON, STATE, LENGTH, IN_LINK, IN_BOLD, IN_BUTTON, IN_CODE, HASH, BEFORE, LAST = range(27, 40)
+RUN_COLUMNS = 40
 FIRST_WORDS = 12
 """Words of a block that are kept as hashes."""
 SENTENCE, COMMA, CLOSING, DIGIT, LETTER, OTHER_LETTER, OTHER = 1, 2, 3, 4, 5, 6, 7
@@ -37,21 +38,30 @@ def _wide(data, i, stop):
 
 
 @uncounted
-def end_word(run, state, length, words, row, titles):
-    """A word is over: its hash is kept, and looked for in the title."""
+def end_word(run, state, length, words, row, stated):
+    """A word is over: its hash is kept, and looked for in what the page says of itself, alone and with the two words before."""
     if length == 0:
         return
     run[HASH] = np.int64(mix(np.uint64(run[HASH]), np.uint64(state)))
     if run[WORDS] < FIRST_WORDS:
         words[row, run[WORDS]] = state
-    run[WORDS] += 1
-    for k in range(len(titles)):
-        if titles[k] == state:
+    for k in range(len(stated.title)):
+        if stated.title[k] == state:
             run[TITLED] += 1
+    if len(stated.keys) > 1:
+        bits = find(stated.keys, stated.values, state)
+        run[DESCRIBED] += bits & DESCRIPTION
+        run[STATED_WORDS] += bits // ITEM
+        if bits and run[WORDS] > 1:
+            bits = find(stated.keys, stated.values, run_of(run[BEFORE], run[LAST], state))
+            run[DESCRIBED_RUNS] += bits & DESCRIPTION
+            run[STATED_RUNS] += bits // ITEM
+        run[BEFORE], run[LAST] = run[LAST], np.int64(state)
+    run[WORDS] += 1
 
 
 @uncounted
-def scan(data, start, stop, node, run, words, row, titles):
+def scan(data, start, stop, node, run, words, row, stated):
     """Adds a text node to the open run; white space in a row counts one byte, none at either end of the run."""
     size, waiting, digit_run, number = run[BYTES], run[WAITING], run[RUN], run[NUMBER]
     colon, length, ending = run[COLON], run[LENGTH], run[ENDING]
@@ -70,7 +80,7 @@ def scan(data, start, stop, node, run, words, row, titles):
         if waiting:
             size += 1
             waiting = 0
-            end_word(run, state, length, words, row, titles)
+            end_word(run, state, length, words, row, stated)
             length, state = 0, OFFSET
         if size == 0:
             run[NODE0] = node
@@ -116,7 +126,7 @@ def scan(data, start, stop, node, run, words, row, titles):
             capitals += byte <= 90
             ending = LETTER
         else:
-            end_word(run, state, length, words, row, titles)
+            end_word(run, state, length, words, row, stated)
             length, state = 0, OFFSET
             if byte == 46 or byte == 33 or byte == 63:
                 punct += 1
@@ -142,26 +152,3 @@ def scan(data, start, stop, node, run, words, row, titles):
     run[DIGITS] += digits
     run[CAPITALS] += capitals
     run[MARKS] += marks
-
-
-@uncounted
-def title_words(data, start, stop, out, count):
-    """Adds the hashes of a text's distinct words to `out[:count]`; returns the new count."""
-    state = OFFSET
-    length = 0
-    for i in range(start, stop + 1):
-        byte = data[i] if i < stop else np.uint8(32)
-        letter = 97 <= byte <= 122 or 65 <= byte <= 90
-        if byte >= 128 or 48 <= byte <= 57 or letter:
-            state = step(state, byte | np.uint8(32) if letter else byte)
-            length += 1
-        elif length:
-            seen = False
-            for k in range(count):
-                seen |= out[k] == state
-            if not seen and count < len(out):
-                out[count] = state
-                count += 1
-            state = OFFSET
-            length = 0
-    return count

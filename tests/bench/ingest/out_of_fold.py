@@ -2,7 +2,7 @@
 
     python tests/bench/ingest/out_of_fold.py FOLDER
 
-fits the model as `maetdol extractor train` does (some eight minutes of one core; needs the extra `extractor`), with the made-up
+fits the model as `maetdol extractor train` does (some seven minutes of one core; needs the extra `extractor`), with the made-up
 Korean training pages among the rest, and writes into FOLDER what `extractors.py --out-of-fold --keep FOLDER` (which starts it) then
 measures beside the others. The seconds it states are none.
 """
@@ -19,17 +19,16 @@ REPO = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPO))
 
 from stages.ingest import charset  # noqa: E402
+from stages.ingest.commands import TrainExtractor  # noqa: E402
 from stages.ingest.extractor.blocks import blocks_of  # noqa: E402
 from stages.ingest.extractor.model import Model, scored, taken  # noqa: E402
-from stages.ingest.extractor.pages import LabelledPage, example_of, read_pages  # noqa: E402
 from stages.ingest.extractor.scan import LINKS  # noqa: E402
-from stages.ingest.extractor.train import fitted  # noqa: E402
+from stages.ingest.extractor.training.pages import LabelledPage, example_of, read_pages  # noqa: E402
+from stages.ingest.extractor.training.train import fitted  # noqa: E402
 from stages.ingest.flat.build import build  # noqa: E402
 from stages.ingest.flat.render import render  # noqa: E402
 from tests.bench.ingest.extractors import unpacked  # noqa: E402
 from tests.bench.ingest.korean.pages import rows  # noqa: E402
-
-TREES = 150
 
 
 def main() -> None:
@@ -43,7 +42,7 @@ def main() -> None:
     )
     examples = ((page, example_of(page)) for page in (*pages, *korean))
     learnt = [(page, example) for page, example in examples if example is not None]
-    model, found, places = fitted([example for _, example in learnt], TREES)
+    model, found, places = fitted([example for _, example in learnt], TrainExtractor.model_fields["trees"].default)
     of = {page.name: found[places.of(place)] for place, (page, _) in enumerate(learnt)}
     for comments, name in ((True, "learned out of fold"), (False, "learned out of fold, no comments")):
         with open(folder / f"wcxb-1 maetdol {name}.jsonl", "w", encoding="utf-8") as file:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from stages.ingest.extractor import scan
 from stages.ingest.extractor.blocks import BLOCK0, BLOCK1, blocks_of
-from stages.ingest.extractor.labels import block_texts
 from stages.ingest.extractor.tables import SKIPPED, TABLES
+from stages.ingest.extractor.training.labels import block_texts
 from stages.ingest.flat.build import build
 from stages.ingest.flat.names import TAG, TEXT
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import SourceError, UsageError, WorkError
 from stages.ingest.commands import TrainExtractor
 from stages.ingest.extractor.model import NAME, SHIPPED, chosen, load
-from stages.ingest.extractor.pages import example_of, read_pages, site_of, word_f1
+from stages.ingest.extractor.training.pages import example_of, read_pages, site_of, word_f1
 from stages.ingest.flat.build import build
 from stages.ingest.flat.render import render
 from tests.bench.ingest.korean.pages import rows

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.ingest.extractor.blocks import BLOCK0, BLOCK1, WORD0, WORD1, Blocks
-from stages.ingest.extractor.labels import Labels
 from stages.ingest.extractor.scan import BYTES
+from stages.ingest.extractor.training.labels import Labels
 
 SHORT = 300
 """Bytes under which a block's words are looked up."""

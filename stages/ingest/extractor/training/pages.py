@@ -23,7 +23,7 @@ from pipeline.urls import host_of
 from stages.ingest import charset
 from stages.ingest.extractor.blocks import Blocks, blocks_of
 from stages.ingest.extractor.comments import are_answers
-from stages.ingest.extractor.labels import Labels, align, block_texts
+from stages.ingest.extractor.training.labels import Labels, align, block_texts
 from stages.ingest.flat.build import build
 from stages.ingest.flat.tree import value
 

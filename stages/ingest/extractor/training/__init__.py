@@ -1,0 +1,1 @@
+"""Learning the extractor from pages with gold text."""
