@@ -1,9 +1,11 @@
 """How long the pages of `maetdol view` take over a root of make_root.py, and what its server holds: one request after another.
 
-python tests/bench/view/measure.py ROOT          # on disk
-python tests/bench/view/measure.py ROOT s3       # copied to a moto server first; requests to it and megabytes read of it are counted
+python tests/bench/view/measure.py ROOT                   # on disk
+python tests/bench/view/measure.py s3://bucket/root [MS]  # where AWS_ENDPOINT_URL points: a server of one's own, each answer MS later
+python tests/bench/view/measure.py ROOT s3 [MS]           # copied to a moto server first, which copies an object for every range
 
-Seconds on the wall, CPU seconds of the server, KB of the page.
+Seconds on the wall, CPU seconds of the server, KB of the page; of object storage requests, how many of them came one after another, and
+megabytes (counting_proxy.py; an endpoint that is not http is asked as it is, and nothing is counted).
 """
 
 import os
@@ -14,8 +16,14 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
+
+from pipeline.storage.files import filesystem
+from tests.bench.view.counting_proxy import counted
+from tests.s3 import free_port, listens, served
 
 EN, RARE, URL = (urllib.parse.quote(word, safe="") for word in
                  ("lang = 'en'", "lang = 'en' AND lang_score < 0.7", "https://c-cpp-docs-ko.example/100/0"))  # fmt: skip
@@ -57,17 +65,16 @@ class Visit:
         }
         return f"{found['RssAnon']} MB of its own, {found['VmHWM']} MB resident at most, mapped shards among it"
 
-    def requests(self) -> tuple[int, float]:
-        rows = [line.split("\t") for line in self.log.read_text("utf-8").splitlines()] if self.log else []
-        return len(rows), sum(int(row[3]) for row in rows if row[0] == "GET") / 1e6
+    def asked(self) -> list[str]:
+        return self.log.read_text("utf-8").splitlines() if self.log else []
 
     def page(self, name: str, path: str) -> str:
-        cpu, before, start = self.cpu(), self.requests(), time.monotonic()
+        cpu, before, start = self.cpu(), len(self.asked()), time.monotonic()
         with self.browser.open(urllib.parse.urljoin(self.link, path)) as answer:
             text = answer.read().decode()
-        wall, after = time.monotonic() - start, self.requests()
-        more = f" {after[0] - before[0]} | {after[1] - before[1]:,.1f} |" if self.log else ""
-        print(f"| {name} | {wall:.2f} | {self.cpu() - cpu:.2f} | {len(text) // 1024} |{more}", flush=True)
+        wall = time.monotonic() - start
+        more = "{} | {} | {:,.1f} |".format(*counted(self.asked()[before:])) if self.log else ""
+        print(f"| {name} | {wall:.2f} | {self.cpu() - cpu:.2f} | {len(text) // 1024} | {more}", flush=True)
         return text
 
 
@@ -84,15 +91,42 @@ def measure(root: str, log: Path | None = None) -> None:
         visit.process.wait()
 
 
-if __name__ == "__main__":
-    if "s3" not in sys.argv[2:]:
-        measure(sys.argv[1])
-    else:
-        from pipeline.storage.files import filesystem
-        from tests.s3 import served
+@contextmanager
+def counting(delay: str) -> Iterator[Path | None]:
+    """The log of a proxy before the server that the environment points to; None where there is no such."""
+    upstream = os.environ.get("AWS_ENDPOINT_URL", "")
+    if not upstream.startswith("http:"):
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        port, script, log = free_port(), Path(__file__).with_name("counting_proxy.py"), Path(folder) / "log"
+        log.touch()
+        proxy = subprocess.Popen([sys.executable, str(script), str(port), upstream, delay, str(log)])
+        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+        try:
+            listens(proxy, port)
+            yield log
+        finally:
+            os.environ["AWS_ENDPOINT_URL"] = upstream
+            proxy.kill()
+            proxy.wait()
 
-        with tempfile.TemporaryDirectory() as folder, served("mill", log := Path(folder) / "log") as bucket:
-            where, here = filesystem(f"{bucket}/root"), Path(sys.argv[1])
-            for path in (path for path in here.rglob("*") if path.is_file()):
-                where.write(path.relative_to(here).as_posix(), path.read_bytes())
-            measure(f"{bucket}/root", log)
+
+def uploaded(root: str, to: str) -> None:
+    where, here = filesystem(to), Path(root)
+    for path in (path for path in here.rglob("*") if path.is_file()):
+        where.write(path.relative_to(here).as_posix(), path.read_bytes())
+
+
+if __name__ == "__main__":
+    root, *given = sys.argv[1:]
+    if given[:1] == ["s3"]:
+        with served("mill") as bucket:
+            uploaded(root, f"{bucket}/root")
+            with counting(given[1] if given[1:] else "0") as log:
+                measure(f"{bucket}/root", log)
+    elif "://" in root:
+        with counting(given[0] if given else "0") as log:
+            measure(root, log)
+    else:
+        measure(root)
