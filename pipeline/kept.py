@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import Ledger, Receipt
-from pipeline.storage.proof import held
+from pipeline.storage.proof import committed_sizes, held
 from pipeline.storage.shards import INDEX, number_of
 from pipeline.storage.store import Store
 
@@ -42,7 +42,8 @@ class KeptStore(Store):
         self._receipts: dict[str, Receipt | None] = {}
         self._names: list[str] | None = None
         self._paths: dict[str | int, str] = {}
-        self._sizes: dict[str, int] | None = None
+        self._size: int | None = None
+        self._fetched: dict[str, dict[str, Path]] = {}
 
     def __reduce__(self):
         return (Store, (self.path, self.codec))
@@ -90,43 +91,56 @@ class KeptStore(Store):
             if not all(name in self._paths for name in names):
                 self._paths |= zip(names, super().ledger_files())
             return [self._paths[name] for name in names]
-        self.receipts()
-        return [str(path) for path in self._local("ledger", ".arrow", "ledger_bytes_hash", names)]
+        copies = self._copies("ledger")
+        return [str(copies[name]) for name in names]
 
     def ledger(self, shard: int | str) -> pa.Table:
-        if not self._keeps():
+        copy = self._copies("ledger").get(number_of(shard)) if self._keeps() else None
+        if copy is None:
             return super().ledger(shard)
-        (path,) = self._local("ledger", ".arrow", "ledger_bytes_hash", [number_of(shard)])
-        return Ledger.current(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+        return Ledger.current(pa.ipc.open_file(pa.memory_map(str(copy))).read_all())
 
     def index(self, shard: int) -> np.ndarray:
-        if not self.require_receipt(shard).index_hash or not self._keeps():
+        copy = self._copies("index").get(number_of(shard)) if self._keeps() else None
+        if copy is None:
             return super().index(shard)
-        (path,) = self._local("index", ".ids", "index_hash", [number_of(shard)])
-        return np.memmap(path, INDEX, "r") if path.stat().st_size else np.zeros(0, INDEX)
+        return np.memmap(copy, INDEX, "r") if copy.stat().st_size else np.zeros(0, INDEX)
 
     def _keeps(self) -> bool:
         """Are ledgers and indexes of this store fetched?"""
         if isinstance(self.fs, Local) or self.folder is None:
             return False
-        if self._sizes is None:
-            self._sizes = self.fs.sizes("ledger") | self.fs.sizes("index")
-        return sum(self._sizes.values()) <= KEPT_BYTES
+        if self._size is None:
+            sizes = committed_sizes(self.require())
+            if None in sizes.values():  # of before manifests told them
+                sizes = self.fs.sizes("ledger") | self.fs.sizes("index")
+            self._size = sum(size or 0 for name, size in sizes.items() if name.startswith(("ledger/", "index/")))
+        return self._size <= KEPT_BYTES
 
-    def _local(self, folder: str, ending: str, proof: str, shards: list[str]) -> list[Path]:
-        """Local copies of files of object storage, each held against its receipt as it came; several are fetched at once."""
+    def _copies(self, folder: str) -> dict[str, Path]:
+        """Local copies of the ledgers or the indexes, by name, each held against its receipt as it came. Whatever asks for one asks for
+        the others: all are fetched, several at once."""
+        with self._one:
+            if folder not in self._fetched:
+                self._fetched[folder] = self._fetch(folder)
+            return self._fetched[folder]
+
+    def _fetch(self, folder: str) -> dict[str, Path]:
         assert self.folder is not None
-        names = {shard: f"{folder}/{shard}{ending}" for shard in shards}
-        paths = {shard: self.folder / name.replace("/", "-") for shard, name in names.items()}
+        ending, proof = {"ledger": (".arrow", "ledger_bytes_hash"), "index": (".ids", "index_hash")}[folder]
+        receipts = {number_of(shard): receipt for shard, receipt in self.receipts().items()}
+        if folder == "ledger":
+            receipts = {name: receipts.get(name) or self.require_receipt(name) for name in self.ledger_names()}
+        proofs = {name: getattr(receipt, proof) for name, receipt in receipts.items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
 
-        def fetch(shard: str) -> None:
-            path = paths[shard]
-            with self._damage_of(names[shard]):
-                data = held(self.fs, names[shard], getattr(self.require_receipt(shard), proof), self.path)
-            path.with_suffix(".part").write_bytes(data or b"")
-            path.with_suffix(".part").rename(path)
+        def fetch(shard: str) -> Path:
+            name = f"{folder}/{shard}{ending}"
+            path = Path(f"{self.folder}/{name.replace('/', '-')}")
+            with self._damage_of(name):
+                path.write_bytes(held(self.fs, name, proofs[shard], self.path) or b"")
+            return path
 
-        with self._one, ThreadPoolExecutor(FETCHES) as fetches:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            list(fetches.map(fetch, [shard for shard, path in paths.items() if not path.exists()]))
-        return list(paths.values())
+        wanted = [name for name, expected in proofs.items() if expected]  # older indexes are not proven
+        with ThreadPoolExecutor(FETCHES) as fetches:
+            return dict(zip(wanted, fetches.map(fetch, wanted)))

@@ -31,7 +31,8 @@ from pipeline.options import digest
 from pipeline.schema import is_id, upgraded
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import EARLIER
-from pipeline.storage.opened import at_once, rows_of
+from pipeline.storage.opened import READERS, RangedFile, at_once, rows_of
+from pipeline.storage.proof import committed_sizes
 from pipeline.storage.shards import BATCH_ROWS, number_of
 from pipeline.storage.store import Store
 
@@ -66,7 +67,7 @@ def rows(store: Store, of: Sequence[int] | None = None) -> pl.LazyFrame:
         import polars as pl
 
         return pl.scan_pyarrow_dataset(store.scan(of))
-    return _scanned(store.files(of))
+    return _scanned(store, store.files(of), len(manifest.get("columns_in") or ()) == 1)
 
 
 def ledger(store: Store) -> pl.LazyFrame:
@@ -79,26 +80,29 @@ def ledger(store: Store) -> pl.LazyFrame:
     if not _native(store):
         frames: list[Any] = [pl.from_arrow(store.ledger(name)) for name in names]
         return pl.concat([frame.lazy() for frame in frames], how="diagonal_relaxed")
-    return _scanned(store.ledger_files())
+    return _scanned(store, store.ledger_files(), len(names) == 1)
 
 
 def _native(store: Store) -> bool:
     return isinstance(store.fs, Local) or store.fs.scheme in NATIVE
 
 
-def _scanned(paths: list[str]) -> pl.LazyFrame:
-    """Arrow files as one frame: those of equal columns in one scan, columns that some lack null there."""
+def _scanned(store: Store, paths: list[str], alike: bool) -> pl.LazyFrame:
+    """Arrow files as one frame: those of equal columns in one scan, columns that some lack null there. `alike`: all have the same
+    columns, so that none is opened to be asked for them."""
     import polars as pl
 
+    def scan(some: list[str]) -> pl.LazyFrame:
+        return pl.scan_ipc(some, glob=False, storage_options=_storage(some[0]))
+
+    kinds = [None] * len(paths) if alike else at_once(store.fs, lambda path: scan([path]).collect_schema(), paths)
     groups: list[tuple[Any, list[str]]] = []
-    for path in paths:
-        schema = pl.scan_ipc(path, glob=False, storage_options=_storage(path)).collect_schema()
-        if groups and groups[-1][0] == schema:
+    for path, kind in zip(paths, kinds):
+        if groups and groups[-1][0] == kind:
             groups[-1][1].append(path)
         else:
-            groups.append((schema, [path]))
-    frames = [pl.scan_ipc(own, glob=False, storage_options=_storage(own[0])) for _, own in groups]
-    frames = [frame.rename(EARLIER, strict=False) for frame in frames]
+            groups.append((kind, [path]))
+    frames = [scan(own).rename(EARLIER, strict=False) for _, own in groups]
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
 
 
@@ -231,11 +235,14 @@ def _slices(table: pa.Table, numbers: list[int]) -> pa.Table:
 
 def _fetched(store: Store, positions: list[tuple[int, list[int]]], ids: set[str]) -> Iterator[pa.Table]:
     """Rows of shards on object storage, several shards at once."""
-    sizes = {entry["shard"]: entry["bytes"] for entry in store.require()["shards"]}
+    entries = {entry["shard"]: entry for entry in store.require()["shards"]}
+    readers = max(1, READERS // max(1, len(positions)))
 
     def fetch(position: tuple[int, list[int]]) -> pa.Table:
-        shard, numbers = position
-        return upgraded(rows_of(store.fs, f"shards/{number_of(shard)}.arrow", sizes[shard], numbers, ids, BATCH_ROWS))  # type: ignore[arg-type]
+        (shard, numbers), name = position, f"shards/{number_of(position[0])}.arrow"
+        entry = entries[shard]
+        found = rows_of(store.fs, name, entry["bytes"], entry["rows"], numbers, ids, BATCH_ROWS, readers)  # type: ignore[arg-type]
+        return upgraded(found)
 
     return at_once(store.fs, fetch, positions)
 
@@ -415,10 +422,10 @@ def ledger_holds(store: Store) -> tuple[list[str], dict[str, bool]]:
     if not (names := store.ledger_names()):
         return [], {"groups": False, "edits": False}
     if not isinstance(store.fs, Local):
-        with store.fs.open(f"ledger/{names[0]}.arrow") as handle:
-            return pa.ipc.open_file(handle).schema.names, dict.fromkeys(
-                ("groups", "edits"), bool(store.require()["rows"])
-            )
+        name = f"ledger/{names[0]}.arrow"
+        size = committed_sizes(store.require()).get(name) or store.fs.size(name)
+        end = pa.ipc.open_file(pa.PythonFile(RangedFile(store.fs, name, size), mode="r"))
+        return end.schema.names, dict.fromkeys(("groups", "edits"), bool(store.require()["rows"]))
     frame = ledger(store)
     held = frame.select(groups=pl.col("duplicate_of").is_not_null().any(), edits=(pl.col("edits").list.len() > 0).any())
     return frame.collect_schema().names(), take(held, 1)[0]

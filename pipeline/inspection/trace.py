@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +20,8 @@ from pipeline.inspection.limits import limits_of, measured
 from pipeline.inspection.masks import masked
 from pipeline.inspection.query import whole
 from pipeline.inspection.terminal import escaped
-from pipeline.storage.files import Local
+from pipeline.schema import STR
+from pipeline.storage.files import Local, filesystem
 from pipeline.storage.opened import at_once, columns_of
 from pipeline.storage.shards import number_of
 from pipeline.storage.store import Store
@@ -47,22 +52,40 @@ def trace(root: str, what: str) -> str:
     return "\n".join(lines + _where(stores, found, above))
 
 
-def happened(stores: list[Store], root: str, what: str) -> tuple[set[str], list[StoreHistory]]:
+class LookedThrough(NamedTuple):
+    """Which shards an address was looked for in: on object storage a page looks at some of them, and no further than where it is found."""
+
+    shards: int
+    before: int
+    """Shards before them."""
+    rest: int
+    """Those behind."""
+
+
+def happened(
+    stores: list[Store], root: str, what: str, first: int = 0
+) -> tuple[set[str], list[StoreHistory], LookedThrough | None]:
     """The ids that `what` stands for (see `trace`), and what every store's ledger says of them, of what they were made of and of
-    what was made of them."""
-    found, above = line_of(stores, root, what)
-    return found, list(steps_of(stores, found, above))
+    what was made of them. An address is looked for from the `first`-th shard on; None where all were looked at, or none had to be."""
+    found, part = _ids_of(stores, what, first, None if isinstance(filesystem(root), Local) else LOOKED)
+    if not found and not (part and part.rest):
+        raise _unknown(root, what)
+    return found, list(steps_of(stores, found, _reached(stores, found, "out", "id"))) if found else [], part
 
 
 def line_of(stores: list[Store], root: str, what: str) -> tuple[set[str], set[str]]:
     """The ids that `what` stands for, and their ancestors."""
-    found = _ids_of(stores, what)
+    found, _ = _ids_of(stores, what)
     if not found:
-        raise SourceError(
-            f"nothing in {root} has the id, URL or file {what}",
-            "give a row id (8 to 32 hex digits), a document's URL, or the name of an input file",
-        )
+        raise _unknown(root, what)
     return found, _reached(stores, found, "out", "id")
+
+
+def _unknown(root: str, what: str) -> SourceError:
+    return SourceError(
+        f"nothing in {root} has the id, URL or file {what}",
+        "give a row id (8 to 32 hex digits), a document's URL, or the name of an input file",
+    )
 
 
 def steps_of(stores: list[Store], found: set[str], above: set[str]) -> Iterator[StoreHistory]:
@@ -85,8 +108,14 @@ MOST = 200
 ID = re.compile("[0-9a-f]{8,32}")
 
 
-def _ids_of(stores: list[Store], what: str) -> set[str]:
-    """An id, or the one that begins so; a URL, source or input file stands for the rows that carry it."""
+LOOKED = 1 << 19
+"""Rows whose addresses one page looks at on object storage."""
+
+
+def _ids_of(
+    stores: list[Store], what: str, first: int = 0, most: int | None = None
+) -> tuple[set[str], LookedThrough | None]:
+    """An id, or the one that begins so; a URL, source or input file stands for the rows that carry it. `most`: of rows, see `_carried`."""
     if ID.fullmatch(what):
         found = {
             i
@@ -99,8 +128,8 @@ def _ids_of(stores: list[Store], what: str) -> set[str]:
             listed = ", ".join(sorted(found)[:10]) + (" ..." if len(found) > 10 else "")
             raise SourceError(f"{len(found)} ids begin with {what}: {listed}", "give more digits")
         if found:
-            return found
-    found, searched = set[str](), set[str]()
+            return found, None
+    found, searched, places = set[str](), set[str](), list[ShardPlace]()
     noted = masked([what])[0] or what  # as a ledger says it
     for store in stores:
         for batch in _edges(store, ["id", "source", "locator"]):
@@ -112,42 +141,79 @@ def _ids_of(stores: list[Store], what: str) -> set[str]:
             searched.add(store.name)
         elif store.shape == "DOCUMENT" and not store.require().get("dropped_text"):
             searched |= {store.name} if whole(store) else set()
-            for part in _addresses(store):
-                found |= _carry(part, what, ("url", "source"))
-    return found
+            places += [ShardPlace(store, entry) for entry in store.require()["shards"] if entry["written"]]
+    carried, part = _carried(places, what, first, most)
+    return found | carried, part
 
 
-def _addresses(store: Store) -> Iterator[pa.Table | pa.RecordBatch]:
-    """Id, url and source of the rows that are on disk; of object storage these columns alone are fetched."""
-    written = [entry for entry in store.require()["shards"] if entry["written"]]
+class ShardPlace(NamedTuple):
+    """A shard whose rows are on disk."""
+
+    store: Store
+    entry: dict[str, Any]
+    """What the manifest says of it."""
+
+
+def _carried(
+    places: list[ShardPlace], what: str, first: int, most: int | None
+) -> tuple[set[str], LookedThrough | None]:
+    """Ids of the rows whose URL or source is `what`. `most`: of shards from the `first`-th on that hold so many rows together, at least
+    one, and no further than where it is found: each look is at twice as many rows as the one before. None: of all shards."""
+    carriers = partial(_carriers, what=what)
+    if most is None or not places:
+        parts = at_once(places[0].store.fs, carriers, places, ABREAST) if places else ()
+        return set[str]().union(*parts), None
+    ends = list(accumulate((place.entry["rows"] for place in places[first:]), initial=0))
+    found, looked, size = set[str](), 0, FIRST_LOOK
+    while not found and first + looked < len(places) and (not looked or ends[looked] < most):
+        upto = max(looked + 1, bisect_right(ends, min(most, ends[looked] + size)) - 1)
+        parts = at_once(places[0].store.fs, carriers, places[first + looked : first + upto], ABREAST)
+        found, looked, size = set[str]().union(*parts), upto, 2 * size
+    rest = len(places) - first - looked
+    return found, LookedThrough(looked, first, rest) if first or rest else None
+
+
+FIRST_LOOK = 1 << 15
+"""Rows of the shards that are looked at first."""
+ABREAST = 4
+"""Shards of object storage that are looked at at once: of each, many batches are."""
+
+
+def _carriers(place: ShardPlace, what: str) -> set[str]:
+    """Ids of a shard's rows whose URL or source is `what`; of object storage these columns are fetched, and the ids where it is there."""
+    store, entry = place
     if isinstance(store.fs, Local):
-        yield from (batch for entry in written for batch in store.batches(entry["shard"]))
-        return
+        return {row_id for batch in store.batches(entry["shard"]) for row_id in _carry(batch, what, ADDRESS.names)}
+    columns = partial(columns_of, store.fs, f"shards/{number_of(entry['shard'])}.arrow", entry["bytes"])
+    hit = _says(columns(ADDRESS), what, ADDRESS.names)
+    return set(columns(pa.schema([("id", STR)]))["id"].filter(hit).to_pylist()) if pc.any(hit).as_py() else set()
 
-    def fetch(entry: dict[str, Any]) -> pa.Table:
-        name = f"shards/{number_of(entry['shard'])}.arrow"
-        return columns_of(store.fs, name, entry["bytes"], ("id", "url", "source"))  # type: ignore[arg-type]
 
-    yield from at_once(store.fs, fetch, written)
+ADDRESS = pa.schema([("url", STR), ("source", STR)])
+"""Columns of a row that say where it was read from."""
 
 
 def _begins(column: pa.Array, what: str) -> list[str]:
     return pc.unique(column.filter(pc.fill_null(pc.starts_with(column, what), False))).to_pylist()
 
 
-def _carry(batch: pa.Table | pa.RecordBatch, what: str, names: tuple[str, ...]) -> set[str]:
-    """Ids of the rows in which one of the columns says `what`; a path fits the file's name alone, and the other way round."""
+def _carry(batch: pa.Table | pa.RecordBatch, what: str, names: Sequence[str]) -> set[str]:
+    """Ids of the rows in which one of the columns says `what`."""
+    hit = _says(batch, what, names)
+    return set(batch["id"].filter(hit).to_pylist()) if pc.any(hit).as_py() else set()
+
+
+def _says(batch: pa.Table | pa.RecordBatch, what: str, names: Sequence[str]) -> Any:
+    """Of each row, whether one of the columns says `what`; a path fits the file's name alone, and the other way round."""
     parts = what.split("/")
     ends = pa.array([end for n in range(len(parts)) if (end := "/".join(parts[n:]))], pa.large_string())
-    found: set[str] = set()
+    hit: Any = pa.array(np.zeros(len(batch), bool))
     for name in names:
         if name in batch.schema.names and pa.types.is_large_string(batch.schema.field(name).type):
             column = batch[name]
-            hit = pc.or_(
-                pc.is_in(column, value_set=ends, skip_nulls=True), pc.fill_null(pc.ends_with(column, f"/{what}"), False)
-            )
-            found |= set(batch["id"].filter(hit).to_pylist()) if pc.any(hit).as_py() else set()
-    return found
+            hit = pc.or_(hit, pc.is_in(column, value_set=ends, skip_nulls=True))
+            hit = pc.or_(hit, pc.fill_null(pc.ends_with(column, f"/{what}"), False))
+    return hit
 
 
 def _edges(store: Store, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:

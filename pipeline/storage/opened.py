@@ -8,15 +8,18 @@ many objects, and for parts of large ones.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import fs
 
-from pipeline.storage.files import Local, Remote
+from pipeline.schema import fitted
+from pipeline.storage.files import Local, Remote, tried
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -73,14 +76,16 @@ READERS = 16
 """Questions to object storage under way at once."""
 
 
-def at_once(where: Local | Remote, call: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """`call` of every item in their order; of object storage `READERS` under way at once. The first fault passes."""
+def at_once(
+    where: Local | Remote, call: Callable[[T], R], items: Sequence[T], readers: int = READERS
+) -> Generator[R, None, None]:
+    """`call` of every item in their order; of object storage `readers` under way at once. The first fault passes."""
     if isinstance(where, Local):
         yield from map(call, items)
         return
-    with ThreadPoolExecutor(READERS) as readers:
-        for start in range(0, len(items), 16 * READERS):  # so many answers are held
-            yield from readers.map(call, items[start : start + 16 * READERS])
+    with ThreadPoolExecutor(readers) as pool:
+        for start in range(0, len(items), 16 * readers):  # so many answers are held
+            yield from pool.map(call, items[start : start + 16 * readers])
 
 
 TAIL = 64 << 10
@@ -116,25 +121,64 @@ class RangedFile(io.RawIOBase):
         return self.where.read_range(self.name, first, end - first)
 
 
-def rows_of(where: Remote, name: str, size: int, rows: Sequence[int], ids: Collection[str], most: int) -> pa.Table:
-    """The rows of `ids` in an Arrow file of `size` bytes on object storage: they stand at `rows` (ascending) there, and no batch has more
-    than `most`. The batches they lie in are fetched: the `row // most`-th, or, where batches are smaller, one behind it."""
-    reader = pa.ipc.open_file(pa.PythonFile(RangedFile(where, name, size), mode="r"))
+def rows_of(
+    where: Remote,
+    name: str,
+    size: int,
+    length: int,
+    rows: Sequence[int],
+    ids: Collection[str],
+    most: int,
+    readers: int = 1,
+) -> pa.Table:
+    """The rows of `ids` in an Arrow file of `size` bytes and `length` rows on object storage: they stand at `rows` (ascending) there, and no
+    batch has more than `most`. The batches they lie in are fetched: the `row // most`-th, `readers` at once, where all but the last are
+    full; else one after another, from there on until all are found."""
+    file = RangedFile(where, name, size)
+    reader = pa.ipc.open_file(pa.PythonFile(file, mode="r"))
     wanted, waiting, found = pa.array(sorted(ids), pa.large_string()), list(rows), [reader.schema.empty_table()]
+
+    def batch_of(number: int) -> pa.Table:
+        own = pa.ipc.open_file(pa.PythonFile(copy(file), mode="r"))  # a reader is not for several threads
+        batch = own.get_batch(number)
+        return pa.table(batch.filter(pc.is_in(batch["id"], value_set=wanted)))
+
+    if reader.num_record_batches == -(-length // most):
+        found += at_once(where, batch_of, sorted({row // most for row in rows}), readers)
+        if sum(map(len, found)) == len(rows):
+            return pa.concat_tables(found)
+        del found[1:]
     at = 0
     while waiting and (at := max(at, waiting[0] // most)) < reader.num_record_batches:
-        batch = reader.get_batch(at)
-        found.append(pa.table(batch.filter(pc.is_in(batch["id"], value_set=wanted))))
+        found.append(batch_of(at))
         waiting, at = waiting[len(found[-1]) :], at + 1
     return pa.concat_tables(found)
 
 
-def columns_of(where: Remote, name: str, size: int, columns: Sequence[str]) -> pa.Table:
-    """Some columns of an Arrow file of `size` bytes on object storage, those of them that it has: of each batch their bytes alone."""
+def columns_of(where: Remote, name: str, size: int, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` of an Arrow file of `size` bytes on object storage, null where it lacks one: of each batch their bytes
+    alone, of many batches at once where Arrow reads the storage by itself."""
+    if (native := _arrow(where)) is not None:
+        from pyarrow.dataset import IpcFileFormat
+
+        part = IpcFileFormat().make_fragment(where.path(name).partition("://")[2], native, file_size=size)
+        return tried(lambda: part.to_table(schema, columns=schema.names, batch_readahead=BATCHES), where.url)
     file = RangedFile(where, name, size)
-    schema = pa.ipc.open_file(pa.PythonFile(file, mode="r")).schema
-    fields = [number for number, own in enumerate(schema.names) if own in columns]
+    names = pa.ipc.open_file(pa.PythonFile(file, mode="r")).schema.names
+    only = pa.ipc.IpcReadOptions(included_fields=[number for number, own in enumerate(names) if own in schema.names])
     file.seek(0)
-    return pa.ipc.open_file(
-        pa.PythonFile(file, mode="r"), options=pa.ipc.IpcReadOptions(included_fields=fields)
-    ).read_all()
+    return fitted(pa.ipc.open_file(pa.PythonFile(file, mode="r"), options=only).read_all(), schema)
+
+
+BATCHES = 32
+"""Batches of a file whose columns are asked for at once."""
+
+
+def _arrow(where: Remote) -> Any:
+    """Object storage as Arrow reads it by itself, without Python between; None where it is asked through fsspec alone."""
+    if where.scheme != "s3":
+        return None
+    pa.set_io_thread_count(max(pa.io_thread_count(), BATCHES))  # each waits for one answer
+    scheme, _, endpoint = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
+    more = {"endpoint_override": endpoint, "scheme": scheme or "https"} if endpoint else {}
+    return fs.S3FileSystem(region=os.environ.get("AWS_DEFAULT_REGION") or None, **more)

@@ -278,10 +278,9 @@ class Store:
     def ledger_names(self) -> list[str]:
         """The ledgers that are proven: of shards, of the artefact, and those without a shard."""
         proven = {number_of(number) for number in self.shards()}
-        proven |= {
-            name[:-5] for name in self.fs.names("receipts") if name.endswith(".json") and not name[:-5].isdigit()
-        }
-        return [name[:-6] for name in self.fs.names("ledger") if name.endswith(".arrow") and name[:-6] in proven]
+        receipts, ledgers = at_once(self.fs, self.fs.names, ["receipts", "ledger"])
+        proven |= {name[:-5] for name in receipts if name.endswith(".json") and not name[:-5].isdigit()}
+        return [name[:-6] for name in ledgers if name.endswith(".arrow") and name[:-6] in proven]
 
     def files(self, of: Sequence[int] | None = None) -> list[str]:
         """Paths of the shards (`of`: of these), for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,

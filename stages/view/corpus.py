@@ -19,7 +19,8 @@ from pipeline.inspection.limits import MetricLimit, limits_of
 from pipeline.inspection.masks import EDGE, beginnings, mask, masked
 from pipeline.kept import KeptStore
 from pipeline.options import digest
-from pipeline.storage.files import inside
+from pipeline.storage.files import filesystem, inside
+from pipeline.storage.opened import at_once
 from pipeline.storage.store import ARTEFACT, Store
 
 FRESH = 5.0
@@ -50,6 +51,8 @@ class ShownRoot:
         self._one, self.labelling = threading.Lock(), threading.Lock()
         self.journal: dict[str, dict[str, Any]] = {}
         """Labels that were read, by file."""
+        self.journal_read = float("-inf")
+        """When they were last looked for."""
         self.stores()
 
     def masked(self, texts: list[str]) -> list[str]:
@@ -130,13 +133,11 @@ class ShownRoot:
         """Rows as they stood before a step."""
         return query.upstream_rows(store, ids, self.before)
 
-    def anywhere(self, row_id: str) -> list[tuple[Store, dict[str, Any]]]:
-        """Every store that has a row of this id, with the row."""
-        found = []
-        for store in self.stores().values():
-            if query.whole(store) and (rows := query.by_ids(store, [row_id])):
-                found.append((store, rows[row_id]))
-        return found
+    def anywhere(self, row_ids: list[str]) -> list[tuple[Store, dict[str, dict[str, Any]]]]:
+        """Every store whose rows are on disk, with those of these ids that it has."""
+        stores = [store for store in self.stores().values() if query.whole(store)]
+        found = at_once(filesystem(self.root), lambda store: query.by_ids(store, row_ids), stores)
+        return list(zip(stores, found))
 
     def fit(self, texts: list[str], cut: int = CUT) -> list[str]:
         """The beginnings of texts as they may be shown: personal data is masked, unless it is to be revealed, before they are cut, so

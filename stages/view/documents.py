@@ -14,6 +14,7 @@ from pipeline.inspection.page import difference
 from pipeline.inspection.sections import as_text
 from pipeline.inspection.trace import happened
 from pipeline.inspection.words import PageWords
+from pipeline.storage.store import Store
 from stages.view import labels
 from stages.view.corpus import CUT, WHOLE, NotInRoot, ShownRoot
 from stages.view.render import count_of, page, with_texts
@@ -24,22 +25,30 @@ def life_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """What happened to a document, from the record it was read from to what was made of it, with the edits of each step."""
     what = given.get("what", "").strip()
     if not what:
-        return page("life.jinja", corpus, t, what="", steps=[], texts=[])
-    found, steps = happened(list(corpus.stores().values()), corpus.root, what)
-    texts = [{"id": row_id, "states": states(corpus, row_id)} for row_id in sorted(found)[:FEW]]
+        return page("life.jinja", corpus, t, what="", steps=[], texts=[], looked=None)
+    first = count_of(given, "from", 0, sum(len(store.shards()) for store in corpus.stores().values()))
+    found, steps, part = happened(list(corpus.stores().values()), corpus.root, what, first)
+    compared = sorted(found)[:FEW]
+    there = corpus.anywhere(compared)
+    texts = [{"id": row_id, "states": states(corpus, row_id, there)} for row_id in compared]
     made = [(step, corpus.notes(step.rows)) for step in steps]
-    return page("life.jinja", corpus, t, what=what, steps=made, texts=[each for each in texts if each["states"]])
+    return page("life.jinja", corpus, t, what=what, steps=made, texts=[each for each in texts if each["states"]],
+                looked=part, given=given)  # fmt: skip
 
 
 FEW = 3
 """Documents of a page whose texts are compared."""
 
 
-def states(corpus: ShownRoot, row_id: str) -> list[dict[str, Any]]:
-    """The text of a row in each store that has it, as what differs from the store before."""
+def states(
+    corpus: ShownRoot, row_id: str, there: list[tuple[Store, dict[str, dict[str, Any]]]]
+) -> list[dict[str, Any]]:
+    """The text of a row in each store that has it (`there`: stores with rows by id), as what differs from the store before."""
     out: list[dict[str, Any]] = []
     last: str | None = None
-    for store, row in corpus.anywhere(row_id):
+    for store, rows in there:
+        if (row := rows.get(row_id)) is None:
+            continue
         (text,) = corpus.fit([as_text(row)], WHOLE)
         if last is None:
             out.append({"store": store.name, "same": False, "text": escape(text), "lang": row.get("lang")})

@@ -18,11 +18,11 @@ from pipeline.errors import SourceError, UsageError
 from pipeline.inspection import query
 from pipeline.options import digest
 from pipeline.schema import DOCUMENT, STR, is_id
-from pipeline.storage.files import filesystem
+from pipeline.storage.files import Local, Remote, filesystem
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.opened import at_once
 from pipeline.storage.store import Store
-from stages.view.corpus import ShownRoot
+from stages.view.corpus import FRESH, ShownRoot
 
 NAME = "labels"
 JOURNAL = f"{NAME}/journal"
@@ -46,7 +46,7 @@ def add(
         raise UsageError("a label needs the id of a row", "32 hex digits")
     corpus.store(store)
     with corpus.labelling:  # of two at once the second adds to the first
-        before = _last(corpus).get(row_id) or {}
+        before = _last(corpus, 0).get(row_id) or {}
         entry = {
             "id": row_id, "store": store, "who": corpus.who, "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "label": before.get("label") if label is None else label or None,
@@ -55,6 +55,7 @@ def add(
         }  # fmt: skip
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
         filesystem(corpus.root).write(f"{JOURNAL}/{name}", (json.dumps(entry, ensure_ascii=False) + "\n").encode())
+        corpus.journal_read = float("-inf")
     return entry
 
 
@@ -65,27 +66,33 @@ def read(corpus: ShownRoot) -> list[dict[str, Any]]:
 
 def of(corpus: ShownRoot, row_ids: list[str]) -> dict[str, dict[str, Any]]:
     """The labels of rows."""
-    last = _last(corpus)
+    last = _last(corpus) if row_ids else {}
     return {row_id: last[row_id] for row_id in row_ids if row_id in last}
 
 
-def _last(corpus: ShownRoot) -> dict[str, dict[str, Any]]:
-    """What was last said of every row, the latest last. A file is read once: none of them changes."""
+def _last(corpus: ShownRoot, fresh: float = FRESH) -> dict[str, dict[str, Any]]:
+    """What was last said of every row, the latest last. A file is read once: none of them changes. On object storage, those that others
+    wrote are looked for again after `fresh` seconds."""
     where = filesystem(corpus.root)
+    if isinstance(where, Local) or time.monotonic() - corpus.journal_read > fresh:
+        names = where.names(JOURNAL)
+        new = [name for name in names if name not in corpus.journal]
+        read = dict(zip(new, at_once(where, where.read, [f"{JOURNAL}/{name}" for name in new])))
+        corpus.journal = {name: corpus.journal.get(name) or _entry(where, name, read[name]) for name in names}
+        corpus.journal_read = time.monotonic()
     last: dict[str, dict[str, Any]] = {}
-    names = where.names(JOURNAL)
-    fresh = [name for name in names if name not in corpus.journal]
-    for name, data in zip(fresh, at_once(where, where.read, [f"{JOURNAL}/{name}" for name in fresh])):
-        try:
-            entry = json.loads(data)
-            corpus.journal[name] = {key: entry[key] for key in ("id", "store", "label", "tags", "why", "who", "when")}
-        except (ValueError, TypeError, KeyError):
-            raise SourceError(f"{where.path(f'{JOURNAL}/{name}')} is no label", "take it away") from None
-    for name in names:
-        entry = corpus.journal[name]
+    for entry in corpus.journal.values():
         last.pop(entry["id"], None)
         last[entry["id"]] = entry
     return last
+
+
+def _entry(where: Local | Remote, name: str, data: bytes) -> dict[str, Any]:
+    try:
+        entry = json.loads(data)
+        return {key: entry[key] for key in ("id", "store", "label", "tags", "why", "who", "when")}
+    except (ValueError, TypeError, KeyError):
+        raise SourceError(f"{where.path(f'{JOURNAL}/{name}')} is no label", "take it away") from None
 
 
 def rows_of(corpus: ShownRoot, entries: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:

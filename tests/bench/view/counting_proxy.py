@@ -39,7 +39,7 @@ def counted(lines: list[str]) -> Counted:
 
 
 async def main(port: int, upstream: str, delay: float, log_path: str) -> None:
-    log = open(log_path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - as long as the process
+    log = open(log_path, "a", buffering=1, encoding="utf-8")
     session = ClientSession(
         auto_decompress=False, cookie_jar=DummyCookieJar(), connector=TCPConnector(limit=0), timeout=ClientTimeout(None)
     )
@@ -52,7 +52,9 @@ async def main(port: int, upstream: str, delay: float, log_path: str) -> None:
         await asyncio.sleep(delay)
         sent = web.StreamResponse()
         try:
-            async with session.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
+            async with session.request(
+                request.method, url, headers=headers, data=body, allow_redirects=False
+            ) as answer:
                 # `rclone serve s3` says 200 of a part; polars takes none but 206
                 status = 206 if answer.status == 200 and "Content-Range" in answer.headers else answer.status
                 more = {name: value for name, value in answer.headers.items() if name.lower() not in OWN}

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ PAGES = {
     "A word that is found": "/s/pages/rows?grep=iterator&literal=1", "A pattern that is nowhere": "/s/pages/rows?grep=nobody%20wrote%20t%5Cw%2Bs",
     "The same once more": "/s/pages/rows?grep=nobody%20wrote%20t%5Cw%2Bs", "Random rows with a word": "/s/pages/rows?seed=5&grep=iterator&literal=1",
     "Kept and dropped beside each other": "/s/quality/rows?side=both&seed=5", "Life of a document by id": "/life?what={id}",
-    "Life of a document by address": f"/life?what={URL}", "Duplicates": "/s/unique/groups", "Edits": "/s/clean/edits",
+    "Life of a document by address": f"/life?what={URL}",
+    "An address that is nowhere": "/life?what=https%3A%2F%2Fnowhere.example%2F", "Duplicates": "/s/unique/groups", "Edits": "/s/clean/edits",
 }  # fmt: skip
 
 
@@ -70,16 +72,22 @@ class Visit:
 
     def page(self, name: str, path: str) -> str:
         cpu, before, start = self.cpu(), len(self.asked()), time.monotonic()
-        with self.browser.open(urllib.parse.urljoin(self.link, path)) as answer:
-            text = answer.read().decode()
-        wall = time.monotonic() - start
-        more = "{} | {} | {:,.1f} |".format(*counted(self.asked()[before:])) if self.log else ""
-        print(f"| {name} | {wall:.2f} | {self.cpu() - cpu:.2f} | {len(text) // 1024} | {more}", flush=True)
+        try:
+            with self.browser.open(urllib.parse.urljoin(self.link, path)) as answer:
+                text = answer.read().decode()
+        except urllib.error.HTTPError as refused:  # what is nowhere is not found
+            text = refused.read().decode()
+        self.say(name, time.monotonic() - start, self.cpu() - cpu, f"{len(text) // 1024}", before)
         return text
+
+    def say(self, name: str, wall: float, cpu: float, size: str, before: int) -> None:
+        more = "{} | {} | {:,.1f} |".format(*counted(self.asked()[before:])) if self.log else ""
+        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {size} | {more}", flush=True)
 
 
 def measure(root: str, log: Path | None = None) -> None:
-    visit, row_id = Visit(root, log), ""
+    start, visit, row_id = time.monotonic(), Visit(root, log), ""
+    visit.say("Start, to the link", time.monotonic() - start, visit.cpu(), "", 0)
     try:
         visit.page("Funnel, first", visit.link)
         for name, path in PAGES.items():

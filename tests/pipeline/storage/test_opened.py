@@ -13,6 +13,8 @@ MOST = 10
 class Objects:
     """Object storage in memory that counts what is read."""
 
+    scheme = "memory"
+
     def __init__(self, **data: bytes):
         self.data, self.read = data, 0
 
@@ -35,27 +37,30 @@ def laid(batches: list[int]) -> tuple[Objects, pa.Table]:
 
 
 @pytest.mark.parametrize(
-    "batches", [[10, 10, 10, 10, 7], [1, 10, 3, 10, 2, 10, 1, 10], [1] * 47], ids=["full", "uneven", "single"]
+    "batches",
+    [[10, 10, 10, 10, 7], [7, 10, 10, 10, 10], [1, 10, 3, 10, 2, 10, 1, 10], [1] * 47],
+    ids=["full", "as many", "uneven", "single"],
 )
+@pytest.mark.parametrize("readers", [1, 4])
 @pytest.mark.parametrize("rows", [[0], [46], [3, 4, 5], [9, 10, 30, 46], list(range(47))], ids=str)
-def test_rows_are_found_however_full_batches_are(batches, rows):
+def test_rows_are_found_however_full_batches_are(batches, rows, readers):
     where, table = laid(batches)
     ids = [table["id"][row].as_py() for row in rows]
-    found = rows_of(where, "file", len(where.data["file"]), rows, ids, MOST)
+    found = rows_of(where, "file", len(where.data["file"]), len(table), rows, ids, MOST, readers)
     assert found.equals(table.take(rows).combine_chunks()) or found.to_pylist() == table.take(rows).to_pylist()
 
 
 def test_one_row_costs_its_batch():
     where, table = laid([10] * 40)
     size = len(where.data["file"])
-    rows_of(where, "file", size, [205], [table["id"][205].as_py()], MOST)
+    rows_of(where, "file", size, len(table), [205], [table["id"][205].as_py()], MOST)
     assert where.read < size / 40 + (80 << 10)
 
 
 def test_columns_cost_their_own_bytes():
     where, table = laid([10] * 40)
     size = len(where.data["file"])
-    assert columns_of(where, "file", size, ("url", "id", "nothing")).equals(table.select(["id", "url"]))
+    assert columns_of(where, "file", size, table.schema.remove(1)).equals(table.select(["id", "url"]))
     assert where.read < size / 20
 
 

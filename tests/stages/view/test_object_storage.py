@@ -51,7 +51,9 @@ def laid(root: str, make_documents) -> str:
     """raw -> kept, SHARDS shards of ROWS rows; every fourth row dropped, one of each shard a duplicate of the one before."""
     raw, kept = Store(f"{root}/raw"), Store(f"{root}/kept")
     table = make_documents(
-        [f"Grain number {n} for the mill. " * 9 for n in range(SHARDS * ROWS)], lang=["en", "ko"] * (SHARDS * ROWS // 2)
+        [f"Grain number {n} for the mill. " * 9 for n in range(SHARDS * ROWS)],
+        lang=["en", "ko"] * (SHARDS * ROWS // 2),
+        url=[f"https://mill.example/{n}" for n in range(SHARDS * ROWS)],
     )
     for shard in range(SHARDS):
         rows = table.slice(shard * ROWS, ROWS)
@@ -129,6 +131,52 @@ def test_what_was_read_of_a_finished_store_is_not_asked_for_again(roots, asked, 
         assert cost["shards"] <= 4 * 2 * SHARDS, (path, cost)
     at.get("/s/raw/rows?start=400")
     assert asked()["shards"] <= 12, "one shard of many holds these rows"
+
+
+def test_an_address_is_looked_for_no_further_than_where_it_stands(roots, asked, monkeypatch):
+    """Each look is at twice as many rows; a page ends at so many, says so, and the next goes on from there."""
+    monkeypatch.setattr("pipeline.inspection.trace.FIRST_LOOK", ROWS)
+    monkeypatch.setattr("pipeline.inspection.trace.LOOKED", 7 * ROWS)
+    there, here = client(roots[0]), client(roots[1])
+    there.get("/life?what=" + Store(f"{roots[1]}/kept").ledgers()["id"][0].as_py())  # ledgers and indexes are fetched
+    raw = Store(f"{roots[1]}/raw")
+    cost: dict[int, Counter] = {}
+    for shard in (0, 4, 11):
+        url, steps, path = raw.read(shard)["url"][7].as_py(), [], f"/life?what={raw.read(shard)['url'][7].as_py()}"
+        asked()
+        while path:
+            text = there.get(path).text
+            steps += re.findall(r"shards (\d+) to (\d+) of 12", text)
+            found = '<ol class="life">' in text
+            links = re.findall(r'<a href="(/life[^"]*)">go on searching', text)
+            path = links[0].replace("&amp;", "&") if links and not found else ""
+        assert found, url
+        part = re.compile(r'<ol class="life">.*</ol>', re.S)
+        assert part.search(text)[0] == part.search(here.get(f"/life?what={url}").text)[0]
+        cost[shard] = asked()
+        assert not cost[shard]["ledger"] + cost[shard]["index"] + cost[shard]["receipts"], cost
+        steps_taken = {0: [("1", "1")], 4: [("1", "7")], 11: [("1", "7"), ("8", "12")]}
+        assert steps == steps_taken[shard], (shard, steps)
+    looks = {0: 1, 4: 7, 11: 12}
+    for shard, looked in looks.items():  # columns of each, ids where it is found, the row of two stores
+        assert cost[shard]["shards"] <= PER_FILE * (looked + 1) + 2 * 2, (shard, cost)
+    nowhere = there.get("/life?what=https://nowhere.example/&from=7")
+    assert nowhere.status_code == 400 or "shards 8 to 12 of 12" in nowhere.text
+
+
+PER_FILE = 6
+"""Questions to a shard of one batch for some of its columns: its end in two parts and both twice, what is in the batch, the columns."""
+
+
+def test_a_scan_asks_for_the_end_of_a_file_once(roots, asked):
+    """Columns are alike by the manifest, so that no file is opened to be asked for them."""
+    from pipeline.inspection import query
+
+    raw = KeptStore(f"{roots[0]}/raw")
+    raw.files()
+    asked()
+    assert query.count(query.where(query.rows(raw), "lang = 'ko'")) == SHARDS * ROWS // 2
+    assert asked()["shards"] <= SHARDS + 1, "a file as small as these comes with its end"
 
 
 def test_a_store_made_again_is_read_again_and_what_was_kept_of_it_goes(bucket, make_documents, monkeypatch):
