@@ -52,8 +52,8 @@ def trace(root: str, what: str) -> str:
     return "\n".join(lines + _where(stores, found, above))
 
 
-class LookedThrough(NamedTuple):
-    """Which shards an address was looked for in: on object storage a page looks at some of them, and no further than where it is found."""
+class SearchedShards(NamedTuple):
+    """Which shards an address was looked for in: on object storage a page searches some of them, and no further than where it is found."""
 
     shards: int
     before: int
@@ -64,10 +64,10 @@ class LookedThrough(NamedTuple):
 
 def happened(
     stores: list[Store], root: str, what: str, first: int = 0
-) -> tuple[set[str], list[StoreHistory], LookedThrough | None]:
+) -> tuple[set[str], list[StoreHistory], SearchedShards | None]:
     """The ids that `what` stands for (see `trace`), and what every store's ledger says of them, of what they were made of and of
-    what was made of them. An address is looked for from the `first`-th shard on; None where all were looked at, or none had to be."""
-    found, part = _ids_of(stores, what, first, None if isinstance(filesystem(root), Local) else LOOKED)
+    what was made of them. An address is looked for from the `first`-th shard on; None where all were searched, or none had to be."""
+    found, part = _ids_of(stores, what, first, None if isinstance(filesystem(root), Local) else SEARCHED_ROWS)
     if not found and not (part and part.rest):
         raise _unknown(root, what)
     return found, list(steps_of(stores, found, _reached(stores, found, "out", "id"))) if found else [], part
@@ -108,13 +108,13 @@ MOST = 200
 ID = re.compile("[0-9a-f]{8,32}")
 
 
-LOOKED = 1 << 19
+SEARCHED_ROWS = 1 << 19
 """Rows whose addresses one page looks at on object storage."""
 
 
 def _ids_of(
     stores: list[Store], what: str, first: int = 0, most: int | None = None
-) -> tuple[set[str], LookedThrough | None]:
+) -> tuple[set[str], SearchedShards | None]:
     """An id, or the one that begins so; a URL, source or input file stands for the rows that carry it. `most`: of rows, see `_carried`."""
     if ID.fullmatch(what):
         found = {
@@ -129,7 +129,7 @@ def _ids_of(
             raise SourceError(f"{len(found)} ids begin with {what}: {listed}", "give more digits")
         if found:
             return found, None
-    found, searched, places = set[str](), set[str](), list[ShardPlace]()
+    found, searched, written = set[str](), set[str](), list[WrittenShard]()
     noted = masked([what])[0] or what  # as a ledger says it
     for store in stores:
         for batch in _edges(store, ["id", "source", "locator"]):
@@ -141,12 +141,12 @@ def _ids_of(
             searched.add(store.name)
         elif store.shape == "DOCUMENT" and not store.require().get("dropped_text"):
             searched |= {store.name} if whole(store) else set()
-            places += [ShardPlace(store, entry) for entry in store.require()["shards"] if entry["written"]]
-    carried, part = _carried(places, what, first, most)
+            written += [WrittenShard(store, entry) for entry in store.require()["shards"] if entry["written"]]
+    carried, part = _carried(written, what, first, most)
     return found | carried, part
 
 
-class ShardPlace(NamedTuple):
+class WrittenShard(NamedTuple):
     """A shard whose rows are on disk."""
 
     store: Store
@@ -155,33 +155,33 @@ class ShardPlace(NamedTuple):
 
 
 def _carried(
-    places: list[ShardPlace], what: str, first: int, most: int | None
-) -> tuple[set[str], LookedThrough | None]:
+    written: list[WrittenShard], what: str, first: int, most: int | None
+) -> tuple[set[str], SearchedShards | None]:
     """Ids of the rows whose URL or source is `what`. `most`: of shards from the `first`-th on that hold so many rows together, at least
-    one, and no further than where it is found: each look is at twice as many rows as the one before. None: of all shards."""
+    one, and no further than where it is found: each time twice as many rows as before. None: of all shards."""
     carriers = partial(_carriers, what=what)
-    if most is None or not places:
-        parts = at_once(places[0].store.fs, carriers, places, ABREAST) if places else ()
+    if most is None or not written:
+        parts = at_once(written[0].store.fs, carriers, written, ABREAST) if written else ()
         return set[str]().union(*parts), None
-    ends = list(accumulate((place.entry["rows"] for place in places[first:]), initial=0))
-    found, looked, size = set[str](), 0, FIRST_LOOK
-    while not found and first + looked < len(places) and (not looked or ends[looked] < most):
-        upto = max(looked + 1, bisect_right(ends, min(most, ends[looked] + size)) - 1)
-        parts = at_once(places[0].store.fs, carriers, places[first + looked : first + upto], ABREAST)
-        found, looked, size = set[str]().union(*parts), upto, 2 * size
-    rest = len(places) - first - looked
-    return found, LookedThrough(looked, first, rest) if first or rest else None
+    ends = list(accumulate((shard.entry["rows"] for shard in written[first:]), initial=0))
+    found, count, size = set[str](), 0, FIRST_ROWS
+    while not found and first + count < len(written) and (not count or ends[count] < most):
+        upto = max(count + 1, bisect_right(ends, min(most, ends[count] + size)) - 1)
+        parts = at_once(written[0].store.fs, carriers, written[first + count : first + upto], ABREAST)
+        found, count, size = set[str]().union(*parts), upto, 2 * size
+    rest = len(written) - first - count
+    return found, SearchedShards(count, first, rest) if first or rest else None
 
 
-FIRST_LOOK = 1 << 15
-"""Rows of the shards that are looked at first."""
+FIRST_ROWS = 1 << 15
+"""Rows of the shards that are searched first."""
 ABREAST = 4
-"""Shards of object storage that are looked at at once: of each, many batches are."""
+"""Shards of object storage that are searched at once: of each, many batches are."""
 
 
-def _carriers(place: ShardPlace, what: str) -> set[str]:
+def _carriers(shard: WrittenShard, what: str) -> set[str]:
     """Ids of a shard's rows whose URL or source is `what`; of object storage these columns are fetched, and the ids where it is there."""
-    store, entry = place
+    store, entry = shard
     if isinstance(store.fs, Local):
         return {row_id for batch in store.batches(entry["shard"]) for row_id in _carry(batch, what, ADDRESS.names)}
     columns = partial(columns_of, store.fs, f"shards/{number_of(entry['shard'])}.arrow", entry["bytes"])

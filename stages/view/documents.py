@@ -25,7 +25,7 @@ def life_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """What happened to a document, from the record it was read from to what was made of it, with the edits of each step."""
     what = given.get("what", "").strip()
     if not what:
-        return page("life.jinja", corpus, t, what="", steps=[], texts=[], looked=None)
+        return page("life.jinja", corpus, t, what="", steps=[], texts=[], searched=None)
     first = count_of(given, "from", 0, sum(len(store.shards()) for store in corpus.stores().values()))
     found, steps, part = happened(list(corpus.stores().values()), corpus.root, what, first)
     compared = sorted(found)[:FEW]
@@ -33,7 +33,7 @@ def life_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     texts = [{"id": row_id, "states": states(corpus, row_id, there)} for row_id in compared]
     made = [(step, corpus.notes(step.rows)) for step in steps]
     return page("life.jinja", corpus, t, what=what, steps=made, texts=[each for each in texts if each["states"]],
-                looked=part, given=given)  # fmt: skip
+                searched=part, given=given)  # fmt: skip
 
 
 FEW = 3

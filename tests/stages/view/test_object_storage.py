@@ -135,8 +135,8 @@ def test_what_was_read_of_a_finished_store_is_not_asked_for_again(roots, asked, 
 
 def test_an_address_is_looked_for_no_further_than_where_it_stands(roots, asked, monkeypatch):
     """Each look is at twice as many rows; a page ends at so many, says so, and the next goes on from there."""
-    monkeypatch.setattr("pipeline.inspection.trace.FIRST_LOOK", ROWS)
-    monkeypatch.setattr("pipeline.inspection.trace.LOOKED", 7 * ROWS)
+    monkeypatch.setattr("pipeline.inspection.trace.FIRST_ROWS", ROWS)
+    monkeypatch.setattr("pipeline.inspection.trace.SEARCHED_ROWS", 7 * ROWS)
     there, here = client(roots[0]), client(roots[1])
     there.get("/life?what=" + Store(f"{roots[1]}/kept").ledgers()["id"][0].as_py())  # ledgers and indexes are fetched
     raw = Store(f"{roots[1]}/raw")
