@@ -42,7 +42,7 @@ def laid(batches: list[int]) -> tuple[Objects, pa.Table]:
     ids=["full", "as many", "uneven", "single"],
 )
 @pytest.mark.parametrize("readers", [1, 4])
-@pytest.mark.parametrize("rows", [[0], [46], [3, 4, 5], [9, 10, 30, 46], list(range(47))], ids=str)
+@pytest.mark.parametrize("rows", [[0], [8], [46], [3, 4, 5], [9, 10, 30, 46], list(range(47))], ids=str)
 def test_rows_are_found_however_full_batches_are(batches, rows, readers):
     where, table = laid(batches)
     ids = [table["id"][row].as_py() for row in rows]
