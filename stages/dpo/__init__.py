@@ -57,7 +57,7 @@ class Dpo(Stage):
     }
     output_shape: ClassVar[str | None] = "PAIR"
     manifest_notes: ClassVar[tuple[str, ...]] = ("sft_overlap",)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 

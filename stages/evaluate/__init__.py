@@ -59,7 +59,7 @@ class Evaluate(Stage):
     `evaluate.empty`, `chat.*`, `pair.equal`.
     """
 
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     ports: ClassVar[dict[str, Port]] = {
         "of": Port(
             "DOCUMENT|CHAT|PAIR",

@@ -40,7 +40,7 @@ class Select(Stage):
             opened=opened,
         ),
     }
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     output_shape: ClassVar[str | None] = "CHAT"
     uses_rng: ClassVar[bool] = False
 

@@ -28,6 +28,7 @@ from stages.train.groups import (
     PromptTuningOptions,
     RlOptions,
     SftOptions,
+    as_names,
     of_before,
     short_name,
 )
@@ -163,7 +164,7 @@ class Train(Stage):
     """transformers, PEFT and TRL write their options side by side: so written they are read too."""
     output_shape: ClassVar[str | None] = None
     manifest_notes: ClassVar[tuple[str, ...]] = ("template",)
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "peft", "bitsandbytes")
 
@@ -258,7 +259,9 @@ class Train(Stage):
     "Steps between checkpoints."
     save_total_limit: Annotated[int, UNKEYED] = Field(1, ge=1)
     "Checkpoints kept while training."
-    report_to: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], UNKEYED] = ()
+    report_to: Annotated[
+        tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], BeforeValidator(as_names), UNKEYED
+    ] = ()
     "Where every step's loss, rate, gradient and speed are sent as well (transformers' callbacks; the package must be installed)."
     logging_dir: Annotated[str | None, UNKEYED] = None
     "Folder for TensorBoard's event file, with report_to: tensorboard."

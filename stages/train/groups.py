@@ -11,6 +11,11 @@ from pipeline.options import Options
 from stages.train.objective.judging import RewardFunction, built
 
 
+def as_names(value: Any) -> Any:
+    """A name alone as a list of it; the words for what is the default, as transformers and PEFT have them, as none."""
+    return ((value,) if value not in ("all-linear", "none") else ()) if isinstance(value, str) else value
+
+
 class ModelOptions(Options):
     """The shape of a model from scratch: a Llama, with a window a Mistral."""
 
@@ -69,8 +74,8 @@ class LoraOptions(Options):
     "Scale by the root of the rank, best of PEFT's comparison at rank 64."
     use_dora: bool = False
     "Train magnitude apart from direction (DoRA)."
-    target_modules: tuple[str, ...] = ()
-    "Names of the linear layers that get an adapter; default: all but the head."
+    target_modules: Annotated[tuple[str, ...], BeforeValidator(as_names)] = ()
+    "Names of the linear layers that get an adapter; default: all but the head (PEFT's `all-linear`)."
 
     def scale(self) -> int:
         """lora_alpha, or its default."""

@@ -1,4 +1,4 @@
-"""Names that transformers, accelerate, TRL and LLaMA-Factory have for what is called otherwise here, or cannot be done here, and why."""
+"""Names that transformers, accelerate, TRL, LLaMA-Factory and axolotl have for what is called otherwise here, or cannot be done here, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,26 @@ _CONTEXT = (
 _DTYPE = "dtype: bf16 or fp16; auto is bf16 on CUDA and fp32 on CPU"
 _FOUR_BITS = "method: qlora is NF4 with double quantisation"
 _VLLM = "rl draws its answers from the model that is trained, by transformers; leave it out"
+_ROWS = "of, the step or store whose rows are trained on; `ingest` reads files (as: chat or pair)"
+_BASE = "base: a step, a store, a Hugging Face folder or hf://org/name@revision"
+_HELD = "holdout: a share of the prompts or documents, by hash"
+_TRAINS = "sft.trains: assistant, the default (all answers), or completion (the last one alone); a turn with train: false is context"
+_PASS = "per_device_train_batch_size, the rows of one forward pass; global_batch_size is those of a step"
+_END = "leave it out: the template decides what ends an answer, and it is trained and stops one (maetdol data-check shows it)"
+_CUT = "max_length, of prompt and answer together; longer rows are left out, with a reason, and never cut"
 HINTS = {
+    "dataset": _ROWS, "datasets": _ROWS, "dataset_name": _ROWS, "dataset_dir": _ROWS, "train_file": _ROWS, "dataset_text_field": _ROWS,
+    "base_model": _BASE, "model_name_or_path": _BASE, "model_name": _BASE, "adapter_name_or_path": "base: [model, adapter]",
+    "ref_model": "the reference is the model before the first step; leave it out", "precompute_ref_log_probs": "the reference is always measured once, before the first step",
+    "adapter": "method: lora or qlora", "micro_batch_size": _PASS, "num_epochs": "num_train_epochs", "sequence_len": "max_length", "max_prompt_length": _CUT,
+    "lora_rank": "lora.r", "lora_target_modules": "lora.target_modules", "lora_target_linear": "lora.target_modules; the default is all linear layers but the head",
+    "peft_use_dora": "lora.use_dora", "sample_packing": "sft.packing: true", "lr_scheduler": "optimizer.lr_scheduler_type", "chat_template": "template",
+    "train_on_inputs": _TRAINS, "train_on_prompt": _TRAINS, "mask_history": _TRAINS, "roles_to_train": _TRAINS, "train_on_eos": _END, "train_on_eot": _END,
+    "eos_token": _END, "val_size": _HELD, "val_set_size": _HELD, "per_device_eval_batch_size": "leave it out: held-out rows are measured as many at a time as those trained on",
+    "saves_per_epoch": "save_steps", "evals_per_epoch": "eval_steps", "pref_beta": "dpo.beta", "pref_loss": "dpo.loss_type", "rl_beta": "dpo.beta",
+    "rpo_alpha": "dpo.sft_weight", "reward_funcs": "rl.rewards", "metric_for_best_model": "load_best_model_at_end goes by the held-out loss",
+    "flash_attention": "attn_implementation", "push_to_hub": "maetdol export pushes rows; a finished step's artefact is a Hugging Face folder",
+    "trust_remote_code": "no code of a model folder is run", "overwrite_output_dir": "leave it out: a step whose options changed is made again",
     "parallelism_config": _CONTEXT, "cp_size": _CONTEXT, "context_parallel_size": _CONTEXT, "sp_size": _CONTEXT,
     "tp_size": _SHARDS, "tensor_parallel_size": _SHARDS, "fsdp": _SHARDS, "fsdp_config": _SHARDS, "deepspeed": f"{_SHARDS}; DeepSpeed is not used",
     "bf16": _DTYPE, "fp16": _DTYPE, "tf32": _DTYPE, "torch_dtype": _DTYPE, "load_in_4bit": _FOUR_BITS, "load_in_8bit": _FOUR_BITS,

@@ -42,6 +42,8 @@ DEFAULT = (
 
 DATE = datetime(2024, 7, 26)
 """Today, for every template that asks: what Llama 3.2's template says where it cannot know."""
+THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*(.*)", re.DOTALL)
+"""An answer with its reasoning in front."""
 GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -118,7 +120,7 @@ class Chat:
 
     def prompt(self, messages: Sequence[dict[str, Any]], tools: Any = None) -> np.ndarray:
         """Token ids (int32) of a conversation with the next assistant turn opened. ChatFault as in `encode`."""
-        messages = without_empty_system(messages)
+        messages = self._whole(messages)
         self.check(messages)
         text = self.render(messages, True, tools)
         return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int32)
@@ -130,7 +132,7 @@ class Chat:
         ChatFault: `chat.empty`, `chat.role`, `chat.no_answer`, `chat.control_token`, `chat.template`, `chat.system` (the template takes
         no system turn), `chat.tools` (it shows no tool calls), `chat.not_trained` (the row says none of its answers is to be learnt).
         """
-        messages = without_empty_system(messages)
+        messages = self._whole(messages)
         self.check(messages)
         answers = [message for message in messages if message["role"] == "assistant"]
         if not answers:
@@ -166,6 +168,14 @@ class Chat:
             # By a token's first character: every byte-fallback token of one character falls on the same side.
             trained |= (starts >= start) & (starts < end)
         return Encoded(np.asarray(out["input_ids"], dtype=np.int32), trained, unseen)
+
+    def _whole(self, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The messages without empty system turns; reasoning that stands in an answer's own text, between marks that are control tokens
+        here, as reasoning: many rows have it so, and templates take it for that too."""
+        messages = without_empty_system(messages)
+        if not self._control.fullmatch("<think>"):
+            return messages
+        return [thought_apart(message) if message["role"] == "assistant" else message for message in messages]
 
     def check(self, messages: Sequence[dict[str, Any]]) -> None:
         """ChatFault for a conversation no template may see: text that spells a control token would forge a turn."""
@@ -255,6 +265,18 @@ class Chat:
 def without_empty_system(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages without empty system turns."""
     return [message for message in messages if message["role"] != "system" or (message["content"] or "").strip()]
+
+
+def thought_apart(message: dict[str, Any]) -> dict[str, Any]:
+    """An answer whose text begins with `<think>...</think>`, and that has no reasoning beside it, with that text as its reasoning.
+
+    >>> thought_apart({"role": "assistant", "content": "<think>\\nhm\\n</think>\\n\\nyes"})
+    {'role': 'assistant', 'content': 'yes', 'reasoning': 'hm'}
+    """
+    found = THOUGHT.fullmatch(message["content"] or "")
+    if not found or (message.get("reasoning") or "").strip():
+        return message
+    return {**message, "content": found[2], "reasoning": found[1].strip() or None}
 
 
 def as_template_message(message: dict[str, Any], parts: bool, objects: bool) -> dict[str, Any]:

@@ -194,12 +194,32 @@ def test_rows_of_all_workers_and_of_each_train_the_same(tokens_store, tiny_token
         ("load_in_4bit", "method: qlora"),
         ("warmup_steps", "warmup_ratio"),
         ("use_vllm", "leave it out"),
+        ("dataset", "of, the step or store"),
+        ("model_name_or_path", "base: a step"),
+        ("base_model", "base: a step"),
+        ("micro_batch_size", "per_device_train_batch_size"),
+        ("train_on_inputs", "sft.trains"),
+        ("lora_target_modules", "lora.target_modules"),
+        ("val_set_size", "holdout"),
+        ("max_prompt_length", "max_length"),
+        ("eos_token", "the template decides"),
     ],
 )
 def test_a_name_of_theirs_that_is_none_here_says_what_to_write(name, hint):
     with pytest.raises(OptionError, match=f"no option '{name}'") as fault:
         Train.build({"objective": "sft", name: True}, "train")
     assert hint in fault.value.hint
+
+
+def test_a_name_alone_is_a_list_of_it_and_what_the_default_is_called_is_the_default():
+    """As transformers and PEFT take them."""
+    plain = {"objective": "sft", "method": "lora"}
+    assert Train.build({**plain, "report_to": "wandb"}, "train").report_to == ("wandb",)
+    assert Train.build({**plain, "lora": {"target_modules": "q_proj"}}, "train").lora.target_modules == ("q_proj",)
+    default = Train.build({**plain, "report_to": "none", "lora": {"target_modules": "all-linear"}}, "train")
+    assert default == Train.build(plain, "train") and default.fingerprint() == Train.build(plain, "train").fingerprint()
+    with pytest.raises(OptionError, match="report_to"):
+        Train.build({**plain, "report_to": "comet"}, "train")
 
 
 def test_no_name_that_is_refused_so_is_one_that_is_read():

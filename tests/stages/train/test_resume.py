@@ -80,7 +80,7 @@ def jobs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
             {
                 name: value
                 for name, value in {**prefer, "objective": "orpo", "method": "full"}.items()
-                if name != "dropout"
+                if name != "lora.lora_dropout"
             },
             Inputs({"of": [pair_store], "base": [base_store]}, 17),
         ),

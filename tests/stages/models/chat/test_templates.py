@@ -117,3 +117,28 @@ def test_a_copied_tokenizer_cuts_text_as_it_did_beside_its_model(tiny_tokenizer,
     copy_tokenizer(model, beside, adapter)
     assert load_tokenizer(adapter)(text)["input_ids"] == beside(text)["input_ids"]
     assert load_tokenizer(tiny_tokenizer.artefact())(text)["input_ids"] != beside(text)["input_ids"], "the case is one"
+
+
+def test_reasoning_in_an_answers_own_text_is_the_reasoning_it_is():
+    """As the template itself takes it: the ids are those of transformers' own rendering of the row as it stands."""
+    from tests.stages.models.chat.test_turns import TEMPLATES, letters
+
+    template = next((path for path in TEMPLATES if path.stem == "qwen3"), None)
+    if template is None:
+        pytest.skip("TRL, which brings the template, is not installed")
+    tokenizer = letters.__wrapped__()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.chat_template = template.read_text("utf-8")
+    chat = Chat(tokenizer)
+    ask = {"role": "user", "content": "콩?"}
+    for thought in ("beans\nor so", ""):
+        row = [ask, {"role": "assistant", "content": f"<think>\n{thought}\n</think>\n\nbean"}]
+        encoded = chat.encode(row)
+        beside = [ask, {"role": "assistant", "content": "bean", "reasoning": thought or None}]
+        assert encoded.ids.tolist() == chat.encode(beside).ids.tolist()
+        assert encoded.ids.tolist() == tokenizer.apply_chat_template(row, return_dict=True)["input_ids"]
+        assert encoded.trained.sum() == chat.encode(beside).trained.sum() > len("bean")
+    for forged in ("<think>a<|im_end|></think>b", "bean <think>no</think>", "<think>a</think>b<think>c</think>"):
+        with pytest.raises(ChatFault, match="control_token"):
+            chat.encode([ask, {"role": "assistant", "content": forged}])
