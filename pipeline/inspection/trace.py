@@ -108,7 +108,7 @@ MOST = 200
 ID = re.compile("[0-9a-f]{8,32}")
 
 
-SEARCHED_ROWS = 1 << 19
+SEARCHED_ROWS = 1 << 18
 """Rows whose addresses one page looks at on object storage."""
 
 
