@@ -59,7 +59,7 @@ def shared() -> Path:
 def counted():
     """Object storage in memory at `counted://`, empty; gives its class, with `requests` by kind and `read`, bytes of objects."""
     fsspec = pytest.importorskip("fsspec")
-    from tests.counted import CountedFileSystem
+    from pipeline.estimate.counted import CountedFileSystem
 
     fsspec.register_implementation("counted", CountedFileSystem, clobber=True)
     CountedFileSystem.store.clear()

@@ -69,6 +69,17 @@ class InputSample(NamedTuple):
     whole: int
 
 
+class InputSampler(NamedTuple):
+    """The files that a stage reads besides the ports, listed once."""
+
+    draw: Callable[[int, int], InputSample]
+    """(most, shards) -> a sample of about `most` bytes, of which about so many shards are made; 0: as many as of any input."""
+    shards: int
+    """Shards that are made of all of them."""
+    requests: dict[str, int]
+    """What reading all of them asks of object storage, by kind."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The stores behind a stage's ports, and the recipe's seed."""
@@ -147,8 +158,8 @@ class Stage(Options):
             }
         )
 
-    def sample(self, most: int) -> InputSample | None:
-        """This stage over about `most` bytes of the files it reads besides the ports; None where it reads no such files."""
+    def sampler(self) -> InputSampler | None:
+        """The files that this stage reads besides the ports, listed; None where it reads no such files."""
         return None
 
     def not_estimated(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
 
 HELP = """What a recipe would take on all of its input, measured on a sample of it: CPU hours, time, memory, disk, money.
 
-The sample is run in a folder that is deleted again; nothing is written into the recipe's root. Steps that run a model or call a teacher
+The sample is run in a folder that is deleted again; nothing is written into the recipe's root. Requests to object storage are counted
+where the root lies there or one has a price. Steps that run a model or call a teacher
 are named and left out.
 """
 
@@ -48,6 +50,22 @@ are named and left out.
     help="Price of a GB stored for a month.",
 )
 @click.option(
+    "--million-reads",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    metavar="X",
+    help="Price of a million GET or HEAD requests.",
+)
+@click.option(
+    "--million-writes",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    metavar="X",
+    help="Price of a million PUT or LIST requests.",
+)
+@click.option(
     "--scratch",
     type=click.Path(file_okay=False),
     help="Folder for the sample's stores, about four times its bytes.  [default: the system's]",
@@ -55,7 +73,7 @@ are named and left out.
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines; bytes and seconds.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress; warnings alone.")
 def plan_command(
-    recipe: str, settings: tuple[str, ...], sample: str, workers: int, core_hour: float, gb_month: float, scratch: str | None, as_json: bool, quiet: bool
+    recipe: str, settings: tuple[str, ...], sample: str, workers: int, core_hour: float, gb_month: float, million_reads: float, million_writes: float, scratch: str | None, as_json: bool, quiet: bool
 ) -> int:  # fmt: skip
     import json
 
@@ -63,19 +81,22 @@ def plan_command(
     from pipeline.engine import recipe as recipes
     from pipeline.errors import UsageError
     from pipeline.estimate.sample import Prices, estimate
+    from pipeline.storage.files import is_remote
 
     try:
         most = recipes.parse_bytes(sample)
     except ValueError as fault:
         raise UsageError(f"--sample: {fault}", "such as --sample 64MiB") from None
     progress.listen(quiet)
-    found, prices = estimate(recipes.load(recipe, list(settings)), most, workers, scratch), Prices(core_hour, gb_month)
+    page, prices = recipes.load(recipe, list(settings)), Prices(core_hour, gb_month, million_reads, million_writes)
+    found = estimate(page, most, workers, scratch, is_remote(page.root) or million_reads + million_writes > 0)
     click.echo(json.dumps(found.page(prices), indent=1) if as_json else text(found, prices))
     return 0
 
 
 def text(found: RecipeCost, prices: Prices) -> str:
     """The estimate as lines of a terminal."""
+    from pipeline.estimate.sample import Prices
     from pipeline.inspection.charts import size
 
     head = f"{'step':<20} {'reads':>9} {'rows':>14} {'CPU':>9} {'time':>9} {'memory':>9} {'disk':>9}"
@@ -89,9 +110,20 @@ def text(found: RecipeCost, prices: Prices) -> str:
     if found.sample_bytes >= found.whole_bytes:
         lines.append("the sample is all of the input: these are measured figures")
     money = found.money(prices)
-    if prices.core_hour or prices.gb_month:
-        lines.append(f"money: {money['run']:,.2f} for the run, {money['month']:,.2f} a month for the disk")
+    if found.requests:
+        lines.append("requests to object storage:")
+        lines += [f"{step.step:<20} {_by_kind(step.requests)}" for step in found.steps if step.requests]
+        lines.append(f"{'all':<20} {_by_kind(found.requests)}")
+    if prices != Prices():
+        more = f", {money['requests']:,.2f} for requests" if found.requests else ""
+        lines.append(f"money: {money['run']:,.2f} for the run, {money['month']:,.2f} a month for the disk{more}")
     return "\n".join(lines)
+
+
+def _by_kind(requests: Mapping[str, int]) -> str:
+    return f"{sum(requests.values()):>9,}: " + ", ".join(
+        f"{count:,} {kind}" for kind, count in sorted(requests.items())
+    )
 
 
 def _line(step: StepCost) -> str:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +23,10 @@ from pipeline.engine import progress
 from pipeline.engine import run as runs
 from pipeline.engine.pool import Inline
 from pipeline.engine.recipe import Recipe, RunOptions, Step
-from pipeline.engine.stage import InputSample
+from pipeline.engine.stage import InputSample, InputSampler
 from pipeline.errors import UsageError
 from pipeline.estimate import peak
+from pipeline.estimate.requests import counted
 from pipeline.storage.store import ARTEFACT, Store
 
 WARM = 1 << 20
@@ -35,10 +37,13 @@ SAMPLES = 4
 
 @dataclass(frozen=True)
 class Prices:
-    """Money, in any currency: of a core for an hour, and of a GB (10**9 bytes) stored for a month."""
+    """Money, in any currency: of a core for an hour, of a GB (10**9 bytes) stored for a month, and of a million requests that read (GET,
+    HEAD) or write and list (PUT, LIST). Deleting is free."""
 
     core_hour: float = 0.0
     gb_month: float = 0.0
+    million_reads: float = 0.0
+    million_writes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class StepCost:
     """Highest memory of the process that ran it on the sample, bytes: what one worker needs."""
     disk: int = 0
     """Bytes of the step's store: rows, ledgers, receipts, and what its passes keep."""
+    requests: dict[str, int] = field(default_factory=dict)
+    """Requests to object storage by kind, were the root there; empty where they were not counted."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +99,20 @@ class RecipeCost:
     def disk(self) -> int:
         return sum(step.disk for step in self.steps)
 
+    @property
+    def requests(self) -> Counter[str]:
+        """To object storage, by kind."""
+        return sum((Counter(step.requests) for step in self.steps), Counter())
+
     def money(self, prices: Prices) -> dict[str, float]:
-        """`run`: of the CPU hours; `month`: of the disk for a month."""
-        return {"run": self.cpu / 3600 * prices.core_hour, "month": self.disk / 1e9 * prices.gb_month}
+        """`run`: of the CPU hours; `month`: of the disk for a month; `requests`: of those to object storage."""
+        total = self.requests
+        return {
+            "run": self.cpu / 3600 * prices.core_hour,
+            "month": self.disk / 1e9 * prices.gb_month,
+            "requests": (total["GET"] + total["HEAD"]) / 1e6 * prices.million_reads
+            + (total["PUT"] + total["LIST"]) / 1e6 * prices.million_writes,
+        }
 
     def page(self, prices: Prices) -> dict[str, Any]:
         """All of it as plain JSON."""
@@ -103,32 +121,39 @@ class RecipeCost:
             "cpu": self.cpu,
             "wall": self.wall,
             "disk": self.disk,
+            "requests": dict(self.requests),
             "money": self.money(prices),
         }
 
 
-def estimate(recipe: Recipe, most: int, workers: int, scratch: str | None = None) -> RecipeCost:
-    """Run `recipe` on about `most` bytes of its input in a folder below `scratch` (default: the system's), which is deleted. UsageError
-    where no step reads files, or a step reads a large finished store."""
+def estimate(recipe: Recipe, most: int, workers: int, scratch: str | None = None, requests: bool = False) -> RecipeCost:
+    """Run `recipe` on about `most` bytes of its input in a folder below `scratch` (default: the system's), which is deleted; with
+    `requests`, also twice on a little of it in memory, so that requests are counted. UsageError where no step reads files, or a step
+    reads a large finished store."""
     reasons = not_estimated(recipe)
     steps = [step for step in recipe.steps if not reasons[step.name]]
-    sampled = {step.name: sample for step in steps if (sample := step.stage.sample(most)) is not None}
-    if not sampled:
+    samplers = samplers_of(steps)
+    if not samplers:
         raise UsageError(
             "no step of this recipe reads files of which a sample could be taken",
             "plan a recipe whose first step reads files",
         )
     _check_stores(recipe, steps, most)
+    sampled = {name: sampler.draw(most, 0) for name, sampler in samplers.items()}
     with tempfile.TemporaryDirectory(prefix="maetdol-plan-", dir=scratch) as folder:
-        first = measured(recipe, steps, f"{folder}/first", WARM)
+        first = measured(recipe, steps, samplers, f"{folder}/first", WARM)
         trains = any(_is_artefact(step) for step in steps)
-        half = measured(recipe, steps, f"{folder}/half", most // 2) if trains else {}
-        found = measured(recipe, steps, f"{folder}/sample", most)
+        half = measured(recipe, steps, samplers, f"{folder}/half", most // 2) if trains else {}
+        found = measured(recipe, steps, samplers, f"{folder}/sample", most)
+        requested = counted(recipe, steps, samplers, f"{folder}/cache") if requests else {}
     lines = {
         step.name: CostLine.through(half[step.name] if _is_artefact(step) else found[step.name], found[step.name])
         for step in steps
     }
-    whole = dict(_carried_over(recipe, steps, sampled, found, lines, workers))
+    whole = {
+        name: replace(cost, requests=requested.get(name, {}))
+        for name, cost in _carried_over(recipe, steps, sampled, found, lines, workers)
+    }
     start = sum(max(0.0, first[step.name].cpu - lines[step.name].at(first[step.name].read)) for step in steps)
     estimates = [
         whole.get(step.name) or StepCost(step.name, step.stage_name, reasons[step.name]) for step in recipe.steps
@@ -182,16 +207,22 @@ class StepMeasure:
     disk: int
 
 
-def measured(recipe: Recipe, steps: list[Step], root: str, most: int) -> dict[str, StepMeasure]:
+def samplers_of(steps: list[Step]) -> dict[str, InputSampler]:
+    """The input files of the steps that read some, by name of the step."""
+    return {step.name: sampler for step in steps if (sampler := step.stage.sampler()) is not None}
+
+
+def measured(
+    recipe: Recipe, steps: list[Step], samplers: dict[str, InputSampler], root: str, most: int
+) -> dict[str, StepMeasure]:
     """Run the steps in this process, on about `most` bytes of input."""
     found: dict[str, StepMeasure] = {}
     taken: dict[str, InputSample] = {}
     some: list[Step] = []
     for step in steps:
-        sample = step.stage.sample(most)
-        if sample is not None:
-            taken[step.name] = sample
-            step = replace(step, stage=sample.stage)
+        if step.name in samplers:
+            taken[step.name] = samplers[step.name].draw(most, 0)
+            step = replace(step, stage=taken[step.name].stage)
         some.append(step)
         page = replace(recipe, root=root, steps=tuple(some), run=RunOptions(pool="inline"))
         peak.begin()

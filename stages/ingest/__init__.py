@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pipeline.engine.pool import Inline
-from pipeline.engine.stage import Inputs, InputSample, Port, Stage
+from pipeline.engine.stage import Inputs, InputSample, InputSampler, Port, Stage
 from pipeline.engine.tasks import Proofs, collect, resumed
 from pipeline.errors import SourceError
 from pipeline.options import CONTENT, UNKEYED, digest
@@ -68,6 +68,8 @@ class Ingest(Stage):
     "What `installed-packages` takes: `{kinds: [readme, licence, docstring], max_files: 4000, max_bytes: 16777216}`."
     max_bytes: int = Field(default=64 << 20, ge=1024)
     "Bytes of one text or record; larger ones are dropped (ingest.too_large). 64 MiB is the format's limit."
+    _group_bytes: int | None = PrivateAttr(None)
+    """Mean bytes of a group of files in a sample that is to have so many shards (`plan.GROUP_BYTES` otherwise)."""
 
     @field_validator("columns")
     @classmethod
@@ -104,17 +106,23 @@ class Ingest(Stage):
 
         return [entry for entry in self.sources() if entry != PACKAGES]
 
-    def sample(self, most: int) -> InputSample | None:
-        """Files in the order of a hash of their names, as many as fit into `most` bytes; the smallest where none does."""
-        from stages.ingest.sources import PACKAGES, drawn, listing
+    def sampler(self) -> InputSampler | None:
+        """Samples are files in the order of a hash of their names, as many as fit; the smallest where none does."""
+        from stages.ingest import plan
+        from stages.ingest.sources import PACKAGES, drawn, listing, requests_of
 
         if not self.reads():
             return None
         files = listing(self.reads(), follow=self.follow_links, digest=lambda marks: [""] * len(marks))
-        some = drawn(files, most)
-        others = [entry for entry in self.sources() if entry == PACKAGES]
-        stage = self.model_copy(update={"from_": [file.path for file in some] + others})
-        return InputSample(stage, sum(file.size for file in some), sum(files.sizes))
+
+        def draw(most: int, shards: int) -> InputSample:
+            some = drawn(files, most)
+            others = [entry for entry in self.sources() if entry == PACKAGES]
+            stage, taken = self.model_copy(update={"from_": [file.path for file in some] + others}), plan.weight(some)
+            stage._group_bytes = max(1, taken // shards) if shards else None
+            return InputSample(stage, sum(file.size for file in some), sum(files.sizes))
+
+        return InputSampler(draw, len(plan.groups(files)), requests_of(files))
 
     def not_estimated(self) -> str:
         return "a crawl takes as long as its sites allow" if self.crawl is not None else ""

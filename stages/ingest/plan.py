@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,8 +36,8 @@ LEAST, MOST = 10**8, 10**9
 """Numbers of groups: nine digits, so that a file that comes meets another's number once in nine thousand where there are 100,000."""
 
 
-def groups(files: Iterable[File]) -> dict[int, tuple[File, ...]]:
-    """Groups of files by number, ascending.
+def groups(files: Iterable[File], mean: int | None = None) -> dict[int, tuple[File, ...]]:
+    """Groups of files by number, ascending; `mean`: bytes of one that is not GROUP_BYTES.
 
     Of the small files in order, one begins a group if the hash of its name says so, and the more likely the larger it is; the others
     join the file before. The number is the hash of the first name; those before the first that begins one are group 0.
@@ -47,7 +47,7 @@ def groups(files: Iterable[File]) -> dict[int, tuple[File, ...]]:
     for file in files:
         if file.size >= ALONE:
             large.append([file])
-        elif _begins(file):
+        elif _begins(file, mean or GROUP_BYTES):
             small.append([file])
         else:
             small[-1].append(file)
@@ -60,8 +60,13 @@ def groups(files: Iterable[File]) -> dict[int, tuple[File, ...]]:
     return dict(sorted(found.items()))
 
 
-def _begins(file: File) -> bool:
-    return _hash(file.name, 0) < (file.size + FILE_BYTES) * 2**64 // GROUP_BYTES
+def weight(files: Sequence[File]) -> int:
+    """Bytes of files as groups count them."""
+    return sum(file.size for file in files) + FILE_BYTES * len(files)
+
+
+def _begins(file: File, mean: int) -> bool:
+    return _hash(file.name, 0) < weight([file]) * 2**64 // mean
 
 
 def _hash(name: str, seed: int) -> int:
@@ -76,7 +81,7 @@ def tasks(files: list[File], options: Any, sink: Store, key: str) -> list[Ingest
         IngestTask(
             number, group, options, sink, digest([key, [[file.name, file.digest, file.within] for file in group]])
         )
-        for number, group in groups(files).items()
+        for number, group in groups(files, options._group_bytes).items()
     ]
 
 

@@ -28,6 +28,8 @@ SKIPPED = "skipped"
 """`within` of the file in which a crawl accounts for the addresses it did not fetch."""
 NOT_A_FILE = "not a file: "
 """`within` of what is listed and never opened begins so, and goes on with what it is."""
+PIECE = 8 << 20
+"""Bytes of an object that one request fetches."""
 BUCKETS = ("s3", "s3a", "s3n", "gs", "gcs")
 """Schemes whose first part names a bucket."""
 _WILD = re.compile(r"[*?\[]")
@@ -321,13 +323,19 @@ def _remote(entry: str) -> Iterator[File]:
             yield File(name, f"{scheme}://{path}", int(facts.get("size") or 0), str(tag).strip('"'))
 
 
+def requests_of(files: Files) -> dict[str, int]:
+    """What listing and reading these files asks of object storage, by kind; nothing of those on a disk."""
+    sizes = [size for path, size in zip(files.paths, files.sizes) if is_remote(path)]
+    return {"LIST": -(-len(sizes) // 1000), "HEAD": len(sizes), "GET": sum(max(1, -(-size // PIECE)) for size in sizes)}
+
+
 def opened(file: File) -> BinaryIO:
     """The file's bytes, buffered. OSError where it cannot be opened; InfraError where object storage failed, also while it is read."""
     if not is_remote(file.path):
         return open(file.path, "rb")
     remote = Remote(file.path)
     return io.BufferedReader(
-        _Object(tried(lambda: remote.fsspec.open(remote.prefix, "rb", block_size=8 << 20), file.path), file), 1 << 18
+        _Object(tried(lambda: remote.fsspec.open(remote.prefix, "rb", block_size=PIECE), file.path), file), 1 << 18
     )
 
 

@@ -1,6 +1,8 @@
 """`maetdol plan`: what is measured on a sample, carried over, left out and refused; nothing is left behind."""
 
 import json
+import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,10 @@ from pipeline.cli import cli
 from pipeline.engine.recipe import parse
 from pipeline.engine.run import run
 from pipeline.errors import UsageError
+from pipeline.estimate import requests
 from pipeline.estimate.sample import CostLine, StepMeasure, estimate, not_estimated
+from pipeline.storage import artefacts
+from stages.ingest import plan, sources
 from stages.ingest.sources import File, drawn
 
 WORDS = "the millstone turns slowly and grinds what the farmer brings from his field in the autumn of the year".split()
@@ -121,6 +126,59 @@ def recipe_of_store(files, tmp_path):
     return parse({"name": "later", "root": str(tmp_path / "later"), "steps": steps, "run": {"pool": "inline"}})
 
 
+def test_requests_are_those_of_a_run_on_object_storage(files, tmp_path, counted, monkeypatch):
+    """Of twice the shards that were counted, and of steps that make one thing of all; what the user fetched before is let be."""
+    trained = {"tokenizer": {"vocab_size": 400, "sample_mb": 0.1, "probe_mb": 0.01}}
+    page = recipe(files, tmp_path / "root", *CHAIN, trained, {"pack": {"of": "pii", "seq_len": 64}})
+    monkeypatch.setattr(requests, "COUNTED", size_of(files) // 2 + 1)
+    monkeypatch.setattr(requests, "SHARDS", 6)
+    monkeypatch.setattr(plan, "GROUP_BYTES", size_of(files) // 12)
+    monkeypatch.setattr(plan, "FILE_BYTES", 0)
+    caches, cached = [], artefacts.cached
+    monkeypatch.setattr(
+        artefacts, "cached", lambda name, fill: caches.append(os.environ["XDG_CACHE_HOME"]) or cached(name, fill)
+    )
+    before = dict(os.environ)
+    found = estimate(page, size_of(files) // 4 + 1, 1, str(tmp_path), requests=True)
+    assert caches and all(each.startswith(str(tmp_path)) for each in caches), "no tokenizer stays in the user's cache"
+    assert dict(os.environ) == before and not counted.store and not list(tmp_path.iterdir())
+    monkeypatch.setattr(artefacts, "cached", cached)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    counted.requests.clear()
+    whole = recipe(files, "counted://whole/root", *CHAIN, trained, {"pack": {"of": "pii", "seq_len": 64}})
+    run(whole)
+    assert len(whole.store("ingest").shards()) >= 8
+    for kind, asked in counted.requests.items():
+        assert found.requests[kind] == pytest.approx(asked, rel=0.2, abs=10), (kind, found.requests, counted.requests)
+    assert all(step.requests["PUT"] for step in found.steps)
+    assert not estimate(page, size_of(files) // 4 + 1, 1, str(tmp_path)).requests, "only where they are asked for"
+
+
+def test_the_input_is_listed_once(files, tmp_path, monkeypatch):
+    listed, listing = [], sources.listing
+    monkeypatch.setattr(
+        sources, "listing", lambda given, *more, **named: listed.append(given) or listing(given, *more, **named)
+    )
+    trained = {"tokenizer": {"vocab_size": 400, "sample_mb": 0.1, "probe_mb": 0.01}}
+    estimate(recipe(files, tmp_path / "root", *CHAIN, trained), size_of(files) // 4 + 1, 1, str(tmp_path))
+    assert listed.count([str(files)]) == 1 and len(listed) > 1
+
+
+def test_requests_of_a_shard_are_told_from_those_of_any_number():
+    few, many = (requests.StepRequests(Counter(GET=100 + 8 * n, PUT=5), n, n) for n in (2, 6))
+    line = requests.RequestLine.through(few, many)
+    assert line.at(6) == {"GET": 148, "PUT": 5} and line.at(100) == {"GET": 900, "PUT": 5}
+    assert requests.RequestLine.through(many, many).at(12) == {"GET": 296, "PUT": 10}
+
+
+def test_files_on_object_storage_are_fetched_in_pieces():
+    there = [
+        File(f"{at}", f"s3://raw/{at}", size, "") for at, size in enumerate((0, 1, sources.PIECE, sources.PIECE + 1))
+    ]
+    asked = sources.requests_of(sources.Files([*there, File("here", "/here", 1 << 30, "")]))
+    assert asked == {"LIST": 1, "HEAD": 4, "GET": 5}
+
+
 def test_the_command_says_it_in_lines_and_in_json(files, tmp_path):
     page = {
         "name": "whole",
@@ -150,6 +208,9 @@ def test_the_command_says_it_in_lines_and_in_json(files, tmp_path):
     told = json.loads(CliRunner().invoke(cli, [*flags, "--json"]).stdout)
     assert told["whole_bytes"] == size_of(files) and told["money"]["run"] == pytest.approx(told["cpu"] * 10)
     assert told["cpu"] == pytest.approx(sum(step["cpu"] for step in told["steps"]) + 8 * told["start"])
+    priced = json.loads(CliRunner().invoke(cli, [*flags, "--million-writes", "1e6", "--json"]).stdout)
+    assert priced["money"]["requests"] == priced["requests"]["PUT"] + priced["requests"]["LIST"] > 20
+    assert "requests to object storage:" in CliRunner().invoke(cli, [*flags, "--million-reads", "1"]).stdout
     assert CliRunner().invoke(cli, ["plan", str(path), "--sample", "much"]).exception.exit_code == 2
     assert sorted(each.name for each in tmp_path.iterdir()) == ["recipe.yaml"]
 
