@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pyarrow.compute as pc
@@ -220,7 +221,7 @@ TEXT_SMALL = ["packages.packages={max_files: 150, max_bytes: 900000}", "tokenize
 @pytest.fixture
 def run_text(repo, text_only):
 
-    def run(root, *settings: str, wait: bool = True):
+    def run(root, *settings: str, wait: bool = True, cwd=repo):
         flags = [word for setting in (*TEXT_SMALL, f"root={root}", *settings) for word in ("--set", setting)]
         command = [
             sys.executable,
@@ -232,7 +233,7 @@ def run_text(repo, text_only):
             *flags,
         ]
         process = subprocess.Popen(
-            command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
         if wait:
             process.log = process.communicate()[0]
@@ -279,6 +280,68 @@ def test_killed_ten_times_it_ends_with_the_same_bytes(run_text, tmp_path):
     for root in roots:
         assert hashes(tmp_path / "whole") == hashes(root)
         assert ledger_hashes(tmp_path / "whole") == ledger_hashes(root)
+
+
+def ray_workers(pid: int) -> list[int]:
+    """The workers of Ray below a process that are at a task; Ray names them so."""
+    said = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    parents, names = {}, {}
+    for line in said.splitlines():
+        number, parent, *words = line.split(maxsplit=2)
+        parents[int(number)], names[int(number)] = int(parent), "".join(words)
+
+    def below(number: int) -> bool:
+        return number == pid or (number in parents and below(parents[number]))
+
+    return [number for number, name in names.items() if name.startswith("ray::on_ray") and below(number)]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_workers_killed_again_and_again_leave_what_a_quiet_run_leaves(run_text, tmp_path):
+    """A worker that is at a task is killed every second or so, once something was finished since the last one: what is killed again
+    before it can end is a task that ends workers, and is another test's (tests/pipeline/engine/test_process_ended.py)."""
+    root, kills, seen = tmp_path / "killed", 0, -1
+    process, dice = run_text(root, "run.workers=2", wait=False), random.Random(11)
+    lines: list[str] = []
+    reading = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)  # a full pipe would stop it
+    reading.start()
+    while process.poll() is None:
+        done = sum(1 for _ in root.rglob("receipts/*.json"))
+        if done > seen and (busy := ray_workers(process.pid)):
+            try:
+                os.kill(dice.choice(busy), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            kills, seen = kills + 1, done
+            time.sleep(dice.uniform(0.3, 1))
+        time.sleep(0.02)
+    reading.join()
+    assert process.returncode == 0 and "Traceback" not in "".join(lines), "".join(lines)
+    run_text(tmp_path / "quiet", "run.pool=inline")
+    assert hashes(root) == hashes(tmp_path / "quiet") and ledger_hashes(root) == ledger_hashes(tmp_path / "quiet")
+    assert kills >= 8, kills
+    print(f"\n  {kills} workers were killed")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_a_driver_killed_mid_step_is_followed_by_one_elsewhere(run_text, repo, tmp_path):
+    """The driver alone is killed, not its workers; another process in another folder, with another number of workers, goes on."""
+    process, dedup = run_text(tmp_path / "moved", "run.workers=2", wait=False), tmp_path / "moved/dedup"
+    while not list(dedup.glob("passes/*/receipts/*.json")) and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL and not (dedup / "manifest.json").exists()
+    proven = {path: path.read_bytes() for path in (tmp_path / "moved").glob("*/receipts/*.json")}
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/configs").symlink_to(repo / "configs")
+    run_text(tmp_path / "moved", "run.workers=1", cwd=tmp_path / "elsewhere")
+    run_text(tmp_path / "quiet", "run.pool=inline")
+    assert hashes(tmp_path / "moved") == hashes(tmp_path / "quiet")
+    assert ledger_hashes(tmp_path / "moved") == ledger_hashes(tmp_path / "quiet")
+    assert proven and all(path.read_bytes() == data for path, data in proven.items()), "a proven shard was done again"
 
 
 def test_killed_once_it_ends_with_the_same_bytes_and_redoes_nothing_proven(run_text, tmp_path):
