@@ -105,8 +105,10 @@ def test_sizes():
 
 def test_every_recipe_of_the_project_is_valid(repo, monkeypatch):
     monkeypatch.chdir(repo)
-    names = [path.name for path in sorted((repo / "configs").glob("*.yaml"))]
-    assert "quickstart.yaml" in names
+    recipes = sorted((repo / "configs").glob("*.yaml"))
+    # A model of the Hub is fetched where a recipe is loaded; tests/configs loads those with one that is made there.
+    names = [path.name for path in recipes if "hf://" not in path.read_text(encoding="utf-8")]
+    assert "quickstart.yaml" in names and "llama-lab.yaml" not in names
     for name in names:
         assert load(repo / "configs" / name).steps, name
 
