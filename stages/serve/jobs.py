@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ class EchoedPrompt(NamedTuple):
 
 
 @dataclass
-class Job:
+class Job(ABC):
     """A request on its way. `tell` is called from the worker's thread: with an event for each part while answers are made, at last with
     the answers, or with an exception. Answers are numbered through: `n` to the first prompt, `n` to the next."""
 
@@ -61,9 +62,9 @@ class Job:
         """How many answers are made."""
         return self.n
 
+    @abstractmethod
     def prepare(self, generator: Generator) -> None:
         """Make the prompts. RequestFault or ChatFault where the job cannot be answered."""
-        raise NotImplementedError
 
     def hear(self, sample: int, text: str, last: bool = False) -> bool:
         """Hand on a piece; false where no more is wanted."""
