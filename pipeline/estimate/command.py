@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,11 @@ The sample is run in a folder that is deleted again; nothing is written into the
 where the root lies there or one has a price. Steps that run a model or call a teacher
 are named and left out.
 """
+
+
+def _price(name: str, what: str) -> Callable[[Any], Any]:
+    """An option that gives a price; nothing costs anything by default."""
+    return click.option(name, type=click.FloatRange(0), default=0.0, show_default=True, metavar="X", help=what)
 
 
 @click.command(
@@ -33,38 +38,10 @@ are named and left out.
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Cores the run would have."
 )
-@click.option(
-    "--core-hour",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    metavar="X",
-    help="Price of a core for an hour.",
-)
-@click.option(
-    "--gb-month",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    metavar="X",
-    help="Price of a GB stored for a month.",
-)
-@click.option(
-    "--million-reads",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    metavar="X",
-    help="Price of a million GET or HEAD requests.",
-)
-@click.option(
-    "--million-writes",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    metavar="X",
-    help="Price of a million PUT or LIST requests.",
-)
+@_price("--core-hour", "Price of a core for an hour.")
+@_price("--gb-month", "Price of a GB stored for a month.")
+@_price("--million-reads", "Price of a million GET or HEAD requests.")
+@_price("--million-writes", "Price of a million PUT or LIST requests.")
 @click.option(
     "--scratch",
     type=click.Path(file_okay=False),
