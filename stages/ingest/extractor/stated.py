@@ -88,7 +88,7 @@ def _unescaped(data, start, stop, out, at):
         if byte == ESCAPE and i < stop:
             byte = data[i]
             i += 1
-            if byte == 117 and i + 4 <= stop:  # \uXXXX
+            if byte == 117 and i + 4 <= stop:  # u and four digits
                 code = _hex(data, i)
                 i += 4
                 if code >= 0x800 and not 0xD800 <= code < 0xE000:
