@@ -27,10 +27,11 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(repo, tmp_path, name):
     number = getattr(signal, name)
     page, go = tmp_path / "r.yaml", tmp_path / "go"
     script = f"""
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from pipeline import cli
 from pipeline.engine import stage
+signal.signal({int(number)}, signal.SIG_DFL)  # tests that run under nohup hand on that it is ignored
 began = stage.work_shard
 def slow(task):
     if task.shard == 1 and not os.path.exists({str(go)!r}):
