@@ -198,16 +198,17 @@ class OnRay:
             "look at the machine's memory and disk (or the cluster's head), then run the same command again: finished shards are kept",
         )
 
-    def _check_workers(self) -> None:
+    def _head_answers(self) -> bool:
         """HeadLost when a local instance lost one of its processes, or the head of a cluster has not answered for a while."""
         for kind in _dead() if self._started else ():
             raise self._lost(f"its {kind} died")
         if not self._head or _answers(self._head):
             self._silent = None
-            return
+            return True
         self._silent = self._silent or time.monotonic()
         if time.monotonic() - self._silent >= GONE:
             raise self._lost(f"its control store at {self._head} does not answer")
+        return False
 
     def _each(
         self, fn: Callable[[Any], Any], tasks: Iterable[Any], memory: int | None, gpus: float, workers: int | None
@@ -249,10 +250,10 @@ class OnRay:
             ready, _ = self.ray.wait(list(flying), num_returns=1, timeout=max(0.0, pause))
             if time.monotonic() - checked >= CHECK_EVERY:
                 checked = time.monotonic()
-                on_worker.show_lines()
-                if not ready:
-                    self._check_workers()
-                    patience.check()
+                if self._head_answers():  # what asks a head that is gone waits until Ray ends the process
+                    on_worker.show_lines()
+                    if not ready:
+                        patience.check()
             for ref in ready:
                 if (one := flying.pop(ref, None)) is None:  # ended, for the other start of it was done
                     continue

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.engine import on_worker
 from pipeline.engine.pool import Failure, Inline, OnRay
-from pipeline.errors import InfraError, StoreError, UsageError
+from pipeline.errors import HeadLost, InfraError, StoreError, UsageError
 
 
 def square(n):
@@ -266,7 +266,7 @@ def test_what_no_single_node_has_is_an_error_at_once(fake_ray, nodes, asked, wor
 
 def test_hardware_that_an_autoscaler_brings_is_waited_for(fake_ray, monkeypatch):
     monkeypatch.setattr("pipeline.engine.pool.CHECK_EVERY", 0.0)
-    monkeypatch.setattr("pipeline.engine.pool.OnRay._check_workers", lambda self: None)
+    monkeypatch.setattr("pipeline.engine.pool.OnRay._head_answers", lambda self: True)
     with pytest.raises(UsageError, match="1 GPU a task asked for, no node has more than 0") as fault:
         list(OnRay(address="auto").each(square, [1], gpus=1))
     assert "run.wait" in fault.value.hint
@@ -278,6 +278,24 @@ def test_hardware_that_an_autoscaler_brings_is_waited_for(fake_ray, monkeypatch)
     fake_ray.gpus, fake_ray.wait = itertools.repeat(0), lambda refs, **_: ([], refs)
     with pytest.raises(UsageError, match="no node has more than 0, after 0.01 seconds of waiting"):
         list(OnRay(address="auto", wait=0.01).each(square, [7], gpus=1))
+
+
+def test_a_head_that_does_not_answer_is_asked_nothing_more(fake_ray, monkeypatch):
+    """A question to it waits until Ray ends this process, without a word of ours."""
+    monkeypatch.setattr("pipeline.engine.pool.CHECK_EVERY", 0.0)
+    monkeypatch.setattr("pipeline.engine.pool.GONE", 0.05)
+    monkeypatch.setattr("pipeline.engine.pool._answers", lambda address: False)
+    monkeypatch.setattr("pipeline.engine.pool._dead", list)
+    done = []
+    monkeypatch.setattr("pipeline.engine.on_worker.show_lines", lambda: done.append("lines"))
+    nodes = fake_ray.nodes
+    fake_ray.nodes = lambda: done.append("nodes") or nodes()
+    fake_ray.wait = lambda refs, **_: done.append("wait") or ([], refs)
+    pool = OnRay(address="auto")
+    pool._head = "10.0.0.1:6379"
+    with pytest.raises(HeadLost, match="its control store at 10.0.0.1:6379 does not answer"):
+        list(pool.each(square, [7]))
+    assert len(waits := done[done.index("wait") :]) > 2 and set(waits) == {"wait"}
 
 
 def work_a_batch(name, seconds):

@@ -39,7 +39,7 @@ def ticking(fake_ray, monkeypatch):
     clock, fake_ray.ended = [0.0], []
     seconds = SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda seconds: None)
     monkeypatch.setattr("pipeline.engine.pool.time", seconds)
-    monkeypatch.setattr("pipeline.engine.pool.OnRay._check_workers", lambda self: None)
+    monkeypatch.setattr("pipeline.engine.pool.OnRay._head_answers", lambda self: True)
 
     def wait(refs, num_returns=1, timeout=None):
         clock[0] += 5.0
