@@ -96,7 +96,9 @@ class ScoringHead:
         backbone = modules[name]
         modules[name] = _Answered(hidden[None])
         try:
-            return type(self.model).forward(self.model, use_cache=False).logits[0]
+            return (
+                type(self.model).forward(self.model, use_cache=False).logits.squeeze(0)
+            )  # an index would write its gradient once more
         finally:
             modules[name] = backbone
 
@@ -181,8 +183,18 @@ def layered(batch: Any, model: Any) -> Any:
 
     like = torch.empty(*batch.ids.shape, 0, dtype=model.get_input_embeddings().weight.dtype, device=batch.ids.device)
     found = create_masks_for_generate(model.config, like, None, None, batch.positions)
+    if not isinstance(found, dict):
+        return _added(found, like.dtype)
+    added = {kind: _added(mask, like.dtype) for kind, mask in found.items()}
     # Models whose layers are all of one kind may take no mapping.
-    return next(iter(found.values())) if isinstance(found, dict) and len(found) == 1 else found
+    return next(iter(added.values())) if len(added) == 1 else added
+
+
+def _added(mask: Any, dtype: torch.dtype) -> Any:
+    """A mask of truths as what is added to scores, as torch's attention would make it for every layer and keep for its gradient."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    return torch.zeros((), dtype=dtype, device=mask.device).where(mask, -torch.inf)
 
 
 def virtual_tokens(model: Any) -> int:

@@ -78,3 +78,32 @@ def test_slices_of_the_head_change_neither_loss_nor_gradient(llama, random_ids, 
     sliced_loss, sliced = gradient()
     assert sliced_loss == pytest.approx(loss, abs=1e-3)
     assert torch.allclose(whole, sliced, atol=1e-4)
+
+
+def test_the_gradient_writes_logits_as_often_as_the_models_own(llama, random_ids):
+    """Logits are the largest tensors of a step: one more a backward pass is memory and time."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from stages.models.inference.score import token_logps
+
+    class Written(TorchDispatchMode):
+        def __init__(self, numbers: int):
+            super().__init__()
+            self.numbers, self.times = numbers, 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            found = func(*args, **(kwargs or {}))
+            self.times += isinstance(found, torch.Tensor) and found.numel() == self.numbers and not func.is_view
+            return found
+
+    ids = random_ids(50)
+    tensor = torch.from_numpy(ids.astype(np.int64))[None]
+    batch = collate([join([segment(ids)])], 0, torch.device("cpu"))
+    own, ours = Written(50 * 512), Written(49 * 512)
+    loss = llama(input_ids=tensor, labels=tensor).loss
+    with own:
+        loss.backward()
+    loss = -token_logps(llama, batch).sum()
+    with ours:
+        loss.backward()
+    assert ours.times == own.times > 0
