@@ -160,8 +160,13 @@ def test_three_thousand_units_repeated_are_bounded():
         hold(seed)
 
 
+def ordinary(source: str) -> bool:
+    """Not a style or script in a frameset: it is no element there, and blanks of its content, which is left out, are text."""
+    return "<frameset" not in source or ("<style" not in source and "<script" not in source)
+
+
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([piece for piece in PIECES if "svg" not in piece and "math" not in piece and "CDATA" not in piece and "<!--<" not in piece]), max_size=24).map("".join))  # fmt: skip
+@given(st.lists(st.sampled_from([piece for piece in PIECES if "svg" not in piece and "math" not in piece and "CDATA" not in piece and "<!--<" not in piece]), max_size=24).map("".join).filter(ordinary))  # fmt: skip
 def test_an_ordinary_source_is_read_as_it_is_and_its_tags_are_those_of_the_tokenizer(source):
     found = bound(source.encode())
     assert lexbor(found.source.decode()) == lexbor(source) and not found.changes
