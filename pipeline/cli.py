@@ -338,7 +338,6 @@ def _one_step(name: str, paths: tuple[str, ...], workers: int, seed: int, given:
     from pipeline import flags
     from pipeline.engine import catalog
     from pipeline.engine.recipe import parse
-    from pipeline.storage.store import Store
 
     cls = catalog.stage(name)
     wanted = "of" in cls.ports or (cls.reads_from and not any(given.get(f"opt_{each}") for each in cls.reads_from))
@@ -353,7 +352,7 @@ def _one_step(name: str, paths: tuple[str, ...], workers: int, seed: int, given:
         if stores:
             options[port] = [_path(path) for path in stores]
             for path in stores:
-                Store(path).require()
+                cls.ports[cls.renamed.get(port, port)].store(path).require()
     parent, base = os.path.split(str(sink).rstrip("/"))
     options["name"] = base
     run = {"pool": "ray" if workers > 1 else "inline", "workers": workers, "steps": {base: {"workers": workers}}}

@@ -197,6 +197,10 @@ def words_in(cell: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", cell))
 
 
+def test_the_table_of_the_docs_is_that_of_the_first_page(repo):
+    assert table((repo / "docs/stages/index.md").read_text("utf-8")) == table((repo / PAGES[0]).read_text("utf-8"))
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_the_table_lists_every_stage_and_nothing_else(repo, page):
     assert sorted(table((repo / page).read_text("utf-8"))) == catalog.stage_names()

@@ -357,12 +357,14 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
         ordered = sorted(receipts, key=lambda each: each.shard)
         commit(recipe, step, link, {receipt.shard: receipt for receipt in ordered if receipt.shard >= 0})
     manifest = links[-1].sink.require()
-    rows = f"{manifest['rows']:,} rows" if manifest["shards"] else _trained(links[-1].sink)
+    rows = f"{manifest['rows']:,} rows" if manifest["shards"] else _made(links[-1].sink)
     lost, why = _lost(links[-1].sink)
     progress.current.end(f"{label}: {rows}, {lost:,} dropped{why}, {time.monotonic() - began:.1f} s")
 
 
-def _trained(sink: Store) -> str:
+def _made(sink: Store) -> str:
+    if sink.shape == "artefact:evaluation":
+        return "measured"
     found = sink.receipt(ARTEFACT)
     rows = found.notes.get("rows") if found else None
     return f"trained in {rows}" if isinstance(rows, str) else "trained"

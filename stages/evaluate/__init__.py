@@ -48,7 +48,7 @@ class Evaluate(Stage):
           problems    per file of `problems` and number of shots: problems, accuracy
           judged      against the model below: win rate, wins, losses, ties, undecided, flip rate, length correlation
         comparisons list of {measure, before, after, change, low, high, better}: paired bootstrap over rows; better says
-                    whether the whole interval is on the right side of 0
+                    whether the whole interval, of six rows or more, is on the right side of 0
 
     and `rows.json`, the numbers behind it, without any text, so that other intervals and groups can be made of them:
 
@@ -59,7 +59,7 @@ class Evaluate(Stage):
     `evaluate.empty`, `chat.*`, `pair.equal`.
     """
 
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     ports: ClassVar[dict[str, Port]] = {
         "of": Port(
             "DOCUMENT|CHAT|PAIR",

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
+from stages.evaluate import intervals
 from stages.models.holdout import document_keys, hashes, held_out, prompt_key
 
 COLUMNS = {
@@ -29,6 +30,12 @@ class Drawn(NamedTuple):
     ids: list[str]
     reasons: list[str | None]
     """Per row of the stores; null where it was drawn."""
+
+    @property
+    def too_few(self) -> bool:
+        """Are so few rows held out that no interval over them says anything?"""
+        all_held = "evaluate.not_held_out" in self.reasons and "evaluate.not_drawn" not in self.reasons
+        return all_held and len(self.rows) < intervals.LEAST
 
     def ledger(self, refused: dict[str, str]) -> pa.Table:
         """The ledger; `refused` are reasons found while measuring, by id."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+LEAST = 6
+"""Rows from which an interval may say that a model is better: that fewer all move one way happens by chance more than once in twenty
+(sign test, two-sided: 2 * .5 ** 5 = .0625, 2 * .5 ** 6 = .031), and a bootstrap of rows that all move one way never crosses 0."""
+
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
     """Sum over sum; nan where nothing was measured."""

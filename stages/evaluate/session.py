@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import tempfile
 import time
@@ -32,6 +33,7 @@ from stages.models.inference.generate import Generator, SamplingParams, tokenize
 from stages.models.teacher.journaled import open_teacher
 from stages.models.teacher.judge import PairJudge
 
+log = logging.getLogger("maetdol.evaluate")
 FORMAT = 1
 NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo", "kto": "kto", "orpo": "orpo", "rl": "rl"}
 LOWER = {"bits per byte", "loss on answers"}
@@ -75,6 +77,13 @@ def measure_all(job: Any) -> Receipt:
         rows["DOCUMENT"] = rows["DOCUMENT"]._replace(
             rows=[drawing.beginning(row, stage.document_bytes) for row in rows["DOCUMENT"].rows]
         )
+    for shape, found in rows.items():
+        if found.too_few:
+            share = shares["documents" if shape == "DOCUMENT" else "prompts"]
+            log.warning(
+                f"evaluate: {len(found.rows):,} of {len(found.ids):,} {shape} rows are measured, as training holds out a share of {share:g}; "
+                "`holdout: 1` measures every row of stores that no model was trained on"
+            )
     refused: dict[str, dict[str, str]] = {shape: {} for shape in rows}
     guess: np.ndarray | None = None
     with arithmetic(stage.threads, inputs.seed) as device:
@@ -333,7 +342,8 @@ def _comparisons(stage: Any, subjects: Sequence[Subject], seed: int) -> list[dic
             if not low_high:
                 continue
             low, high = low_high
-            better = None if "log-probability" in name else (high < 0 if name in LOWER else low > 0)
+            clear = (high < 0 if name in LOWER else low > 0) and np.count_nonzero(size) >= intervals.LEAST
+            better = None if "log-probability" in name else bool(clear)
             found.append(
                 {
                     "measure": name, "before": before.name, "after": after.name,

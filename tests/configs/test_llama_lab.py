@@ -66,4 +66,16 @@ def test_the_published_shape_is_planned_and_every_step_is_to_do(place, capsys):
     assert plan.count("8,030,261,248 weights") == 3 and "DOES NOT FIT" not in plan
     assert "1 worker x 2 x 32 = 64 rows a step" in plan and "1 worker x 1 x 64 = 64 pairs a step" in plan
     maetdol("run", str(RECIPE), "--dry-run")
-    assert "14 of 14 steps to do" in capsys.readouterr().out
+    assert "15 of 15 steps to do" in capsys.readouterr().out
+
+
+def test_what_was_set_aside_is_measured_whole_and_all_models_in_one_width():
+    """Of a store that no model was trained on, the share that training holds out of its own would be left: of a twentieth a fiftieth."""
+    steps = [step for step in yaml.safe_load(RECIPE.read_text("utf-8"))["steps"] if isinstance(step, dict)]
+    aside = {step["split"]["name"] for step in steps if step.get("split", {}).get("rest")}
+    measured = [step["evaluate"] for step in steps if "evaluate" in step]
+    for one in measured:
+        of = {one["of"]} if isinstance(one["of"], str) else set(one["of"])
+        assert of <= aside if one.get("holdout") == 1 else not of & aside
+        assert one["width"] == 4096
+    assert len(measured) == 2

@@ -62,6 +62,11 @@ def chain_of(links: Sequence[ChainLink]) -> list[ChainLink]:
     UsageError for no or two models, for an adapter whose card names another base, and for gaps.
     """
     models = [link for link in links if not link.is_adapter]
+    if links and not models:
+        raise UsageError(
+            f"there is no model under the adapter in {links[0].path}",
+            "give the model it was trained on too, and every adapter between the two",
+        )
     if len(models) != 1:
         raise UsageError(
             f"a chain needs exactly one model under its adapters, {len(models)} given",

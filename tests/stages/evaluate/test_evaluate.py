@@ -267,5 +267,23 @@ def test_intervals_cover_and_pairs_are_resampled_together():
     assert low == pytest.approx(0.1) and high == pytest.approx(0.1)
 
 
+def test_few_rows_are_told_and_never_say_that_a_model_is_better(
+    documents, chat_store, base_store, sft_store, tmp_path, caplog
+):
+    """Of one row every resample is the same: its interval has no width, and lies on the one side of 0 or the other."""
+    inputs = Inputs({"of": [documents, chat_store], "model": [base_store, sft_store]}, 17)
+    few = {"threads": 1, "documents": 2, "samples": 0, "untrained": False}
+    Evaluate(**few, rows=5).run(inputs, Store(tmp_path / "five"), Inline())
+    found = json.loads((tmp_path / "five/artefact/report.json").read_text("utf-8"))
+    five = change(found, "loss on answers", "sft")
+    assert five["high"] < 0 and five["better"] is False
+    assert "5 of 160 CHAT rows are measured" not in caplog.text, "as many as were asked for"
+    Evaluate(**few, rows=6).run(inputs, Store(tmp_path / "six"), Inline())
+    six = json.loads((tmp_path / "six/artefact/report.json").read_text("utf-8"))
+    assert change(six, "loss on answers", "sft")["better"] is True
+    Evaluate(**few, holdout=0.001).run(inputs, Store(tmp_path / "none"), Inline())
+    assert "1 of 160 CHAT rows are measured, as training holds out a share of 0.001; `holdout: 1`" in caplog.text
+
+
 def test_a_row_of_one_token_is_asked_nothing():
     assert (join([segment(np.array([5], np.int32))]).labels == -100).all()

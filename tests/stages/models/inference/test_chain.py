@@ -35,8 +35,10 @@ def test_an_adapter_on_another_base_is_refused(base_store, sft_store, tmp_path):
         chain_of([open_link(tmp_path / "other"), open_link(sft_store.artefact())])
     with pytest.raises(UsageError, match="is not given"):
         prefixes([open_link(tmp_path / "other"), open_link(sft_store.artefact())])
-    with pytest.raises(UsageError, match="exactly one model"):
+    with pytest.raises(UsageError, match="no model under the adapter in"):
         chain_of([open_link(sft_store.artefact())])
+    with pytest.raises(UsageError, match="exactly one model under its adapters, 2 given"):
+        chain_of([open_link(base_store.artefact()), open_link(tmp_path / "other"), open_link(sft_store.artefact())])
 
 
 def test_pickled_weights_are_not_read(tmp_path):

@@ -156,6 +156,31 @@ def test_what_is_no_model_is_refused(chat_store, tmp_path):
         parse({"steps": [{"train": {"of": chat_store.path, "base": str(tmp_path / "nothing"), "objective": "sft"}}]})
 
 
+def test_a_stage_by_hand_takes_a_folder_where_a_recipe_does(hub, qwen, chat_store, tmp_path, capsys):
+    from pipeline.cli import cli
+
+    words = [word for name, value in LORA.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    for base in (str(qwen), f"{hub}@main"):
+        call = ["train", chat_store.path, str(tmp_path / "sft"), "--base", base, "--objective", "sft", *words]
+        assert cli.main(call, standalone_mode=False) == 0, capsys.readouterr().err
+        assert Store(tmp_path / "sft").require()["lineage"]["base"][0]["content_hash"] == ModelFolder(qwen).content_hash
+    call = [
+        "evaluate",
+        chat_store.path,
+        str(tmp_path / "measures"),
+        "--model",
+        str(qwen),
+        "--samples",
+        "0",
+        "--rows",
+        "6",
+    ]
+    assert cli.main(call, standalone_mode=False) == 0
+    assert "measures: measured, 0 dropped" in capsys.readouterr().err
+    with pytest.raises(SourceError, match="is not a finished store"):
+        cli.main(["train", chat_store.path, str(tmp_path / "x"), "--base", str(tmp_path)], standalone_mode=False)
+
+
 @pytest.fixture
 def hub(qwen, tmp_path, monkeypatch):
     """huggingface_hub's cache with the folder as `lab/qwen`, its branch `main` at `COMMIT`; no network."""
