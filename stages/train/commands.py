@@ -42,7 +42,8 @@ class Merge(Rewrites):
 
         out, given = self.out_folder(), self.prepared(self.chain)
         with arithmetic(self.threads) as device:
-            merged = merge.merge(given.chain, given.rows, given.tokenizer.pad_token_id, device)
+            dtype = number_type(self.dtype, torch.device("cpu"))
+            merged = merge.merge(given.chain, given.rows, given.tokenizer.pad_token_id, device, dtype)
             for base, value in merged.divergence.items():
                 print(f"merged into {base}: {value:.6f} nats per token from what was trained")
             if merged.divergence[merged.base] > self.most:
@@ -50,7 +51,7 @@ class Merge(Rewrites):
                     f"the merged model is {merged.divergence[merged.base]:.4f} nats per token away",
                     "keep the adapter beside its base, or raise `most`",
                 )
-            merged.model.to(number_type(self.dtype, torch.device("cpu")))
+            merged.model.to(dtype)
             merge.save(merged, given.chain, given.folder, out)
         print(f"{out}  (merged into {merged.base})")
         return 0

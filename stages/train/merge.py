@@ -73,13 +73,20 @@ def rows_of(conversations: Sequence[Conversation], chat: Chat, width: int) -> li
     return rows
 
 
-def merge(chain: Sequence[ChainLink], rows: Sequence[Row], pad: int, device: Any, batch: int = 8) -> Merged:
-    """The chain as one model in fp32, merged into whichever base leaves it nearer to the chain as it was trained."""
+def merge(
+    chain: Sequence[ChainLink], rows: Sequence[Row], pad: int, device: Any, dtype: Any = torch.float32, batch: int = 8
+) -> Merged:
+    """The chain as one model, merged into whichever base leaves it nearer to the chain as it was trained.
+
+    Its weights are those that `dtype` can say, held and measured in fp32, so that what was measured is what is written.
+    """
     trained = assemble(chain, dtype=torch.float32, device=device, four_bit=four_bit_of(chain))
     found: dict[str, float] = {}
     best: tuple[Any, str] | None = None
     for base in BASES if four_bit_of(chain) else BASES[:1]:
         model = _merged(chain, base, device)
+        for weight in model.parameters():
+            weight.data = weight.data.to(dtype).to(torch.float32)
         found[base] = divergence(trained, model, rows, pad, device, batch)
         if best is None or found[base] < found[best[1]]:
             best = (model, base)

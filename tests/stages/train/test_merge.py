@@ -37,6 +37,27 @@ def test_the_merged_model_answers_as_the_adapter_on_four_bits(options, base_stor
     assert "merged into 4 bits written out" in capsys.readouterr().out
 
 
+def test_what_is_measured_is_what_is_written(options, base_store, sft_store, tmp_path):
+    """In bf16 the weights lose digits: the distance is that of the folder, read back."""
+    import torch
+
+    from stages.models.inference.chain import chain_in, load_model
+    from stages.train import merge
+
+    far = {}
+    for dtype in ("fp32", "bf16"):
+        verb = Merge(**{**options, "folder": str(tmp_path / dtype), "dtype": dtype})
+        given, cpu = verb.prepared(verb.chain), torch.device("cpu")
+        assert verb.run() == 0
+        card = json.loads((tmp_path / dtype / "maetdol.json").read_text())
+        far[dtype] = card["merge_divergence"][card["merged_into"]]
+        trained = merge.assemble(chain_in(verb.chain), dtype=torch.float32, device=cpu, four_bit=True)
+        written = load_model(tmp_path / dtype, dtype=torch.float32, device=cpu)
+        found = merge.divergence(trained, written, given.rows, given.tokenizer.pad_token_id, cpu, 8)
+        assert far[dtype] == pytest.approx(found, rel=1e-2, abs=1e-8)
+    assert far["bf16"] > 10 * far["fp32"]
+
+
 def test_a_merge_that_goes_too_far_writes_nothing(options, tmp_path, monkeypatch):
     from stages.train import merge
 
