@@ -34,7 +34,7 @@ class Ingest(Stage):
     types in `meta`; lists of numbers in Parquet and Arrow become columns of their own behind the shape's.
     """
 
-    version: ClassVar[int] = 17
+    version: ClassVar[int] = 18
     ports: ClassVar[dict[str, Port]] = {}
     output_shape: ClassVar[str | None] = None
     reads_from: ClassVar[tuple[str, ...]] = ("from_", "crawl")

@@ -24,7 +24,7 @@ class TrainExtractor(Options):
     out: Annotated[str, UNKEYED] = "extractor"
     "Folder to make: `model.npz`, and its card as `card.json` and `card.md`."
     trees: int = Field(300, ge=1)
-    "Trees of each of the two stages."
+    "Trees of a forest; each of the two stages is the mean of two forests."
     licence: str | None = None
     "Licence of the gold texts, for the card."
     attribution: str | None = None

@@ -6,6 +6,7 @@ integers, leaves are log odds in 1/65,536, so that a sum is the same on every ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
@@ -148,6 +149,16 @@ def from_lightgbm(booster: Any, classes: int = 1) -> list[Forest]:
     """The forest of each class of a trained LightGBM model."""
     trees = [tree["tree_structure"] for tree in booster.dump_model()["tree_info"]]
     return [_forest(trees[k::classes]) for k in range(classes)]
+
+
+def mean_of(forests: Sequence[Forest]) -> Forest:
+    """One forest that says the mean of what several say, each leaf rounded to its share of it."""
+    starts = np.cumsum([0, *(len(forest.feature) for forest in forests[:-1])])
+    moved = (
+        forest._replace(child=forest.child + start, root=forest.root + start, leaf=np.round(forest.leaf / len(forests)))
+        for forest, start in zip(forests, starts)
+    )
+    return Forest(*(np.concatenate(arrays).astype(own.dtype) for own, *arrays in zip(forests[0], *moved)))
 
 
 def _forest(trees: list[dict]) -> Forest:

@@ -1,6 +1,6 @@
-"""maetdol dedup at several sizes: CPU seconds, seconds per document, megabytes a second, peak memory; Inline beside Ray.
+"""maetdol dedup (or another stage) at several sizes: CPU seconds, seconds per document, megabytes a second, peak memory; Inline beside Ray.
 
-    python tests/bench/dedup/scale.py CORPUS [CORPUS ...] [--workers 2] [--rounds 3] [--scratch FOLDER]
+    python tests/bench/dedup/scale.py CORPUS [CORPUS ...] [--workers 2] [--rounds 3] [--scratch FOLDER] [--stage pii]
 
 Each CORPUS comes from make_corpus.py (for Ray with --shards). Memory is the processes' own (mapped files left out): the sum
 over the tree, and the most that one process held. With --workers each size runs on Ray too, in turns, and the bytes are held against
@@ -63,6 +63,7 @@ def main() -> None:
     words.add_argument("--workers", type=int, default=0)
     words.add_argument("--rounds", type=int, default=1, help="alternating; the table shows medians")
     words.add_argument("--scratch", help="folder for the output, where the system's own is small")
+    words.add_argument("--stage", default="dedup", help="one that reads a store of documents")
     given = words.parse_args()
     from pipeline.storage.store import Store
 
@@ -85,7 +86,7 @@ def main() -> None:
                         sys.executable,
                         "-m",
                         "pipeline.cli",
-                        "dedup",
+                        given.stage,
                         store.path,
                         f"{out}/store",
                         "--workers",

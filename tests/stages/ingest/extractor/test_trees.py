@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.ingest.extractor.trees import NEVER, SCALE, Forest, add_odds, from_lightgbm, probabilities, steps_of
+from stages.ingest.extractor.trees import (
+    NEVER,
+    SCALE,
+    Forest,
+    add_odds,
+    from_lightgbm,
+    mean_of,
+    probabilities,
+    steps_of,
+)
 
 
 def grown(rng, trees: int, most: int = 5) -> Forest:
@@ -48,6 +57,15 @@ def test_the_leaf_left_is_the_one_walked_to(count):
     out = np.zeros(count, np.int64)
     add_odds(forest.masked, rows, out)
     assert out.tolist() == [plainly(forest, row) for row in rows]
+
+
+def test_forests_say_their_mean():
+    rng = np.random.default_rng(3)
+    forests, rows = [grown(rng, count) for count in (40, 1, 7)], rng.integers(-60, 60, (90, 5)).astype(np.int32)
+    out = np.zeros(90, np.int64)
+    add_odds(mean_of(forests).masked, rows, out)
+    wanted = np.array([sum(plainly(forest, row) for forest in forests) / 3 for row in rows])
+    assert np.abs(out - wanted).max() <= 48 / 2 < np.abs(wanted).max()
 
 
 def test_a_tree_of_more_leaves_than_bits_is_refused():
