@@ -2,7 +2,7 @@
 
     python tests/bench/ingest/out_of_fold.py FOLDER
 
-fits the model as `maetdol extractor train` does (some seven minutes of one core; needs the extra `extractor`), with the made-up
+fits the model as `maetdol extractor train` does (some twelve minutes of one core; needs the extra `extractor`), with the made-up
 Korean training pages among the rest, and writes into FOLDER what `extractors.py --out-of-fold --keep FOLDER` (which starts it) then
 measures beside the others. The seconds it states are none.
 """
