@@ -96,9 +96,8 @@ class ScoringHead:
         backbone = modules[name]
         modules[name] = _Answered(hidden[None])
         try:
-            return (
-                type(self.model).forward(self.model, use_cache=False).logits.squeeze(0)
-            )  # an index would write its gradient once more
+            # Squeezed and not indexed: the gradient of an index is written anew, as large as all logits.
+            return type(self.model).forward(self.model, use_cache=False).logits.squeeze(0)
         finally:
             modules[name] = backbone
 

@@ -34,15 +34,13 @@ FOOTER = "<footer><p>Copyright 2026 Example Ltd. All rights reserved.</p><a href
     ],
 )
 def test_an_article_without_its_furniture(paragraph):
-    body = [paragraph.format(number) for number in range(8)]
+    body = [paragraph.format(number) for number in range(14)]
     article = "".join(f"<p>{line}</p>" for line in body)
     found = text_of(
         f"<title>The mill - Example</title><header><nav><ul>{MENU}</ul></nav></header><main><article><h1>The mill</h1>{article}"
         f"</article></main><aside><h3>Related</h3><ul>{MENU}</ul></aside>{FOOTER}"
     )
-    title, lines = found.split("\n\n")[:-8], found.split("\n\n")[-8:]
-    assert lines == body
-    assert title in ([], ["The mill"])  # of 672 articles of WCXB with one h1 the gold of 54 begins with it
+    assert found.split("\n\n") == ["The mill", *body]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.ingest.flat import bound as bounds
@@ -160,16 +160,18 @@ def test_three_thousand_units_repeated_are_bounded():
         hold(seed)
 
 
-def ordinary(source: str) -> bool:
-    """Not a style or script in a frameset: it is no element there, and blanks of its content, which is left out, are text."""
-    return "<frameset" not in source or ("<style" not in source and "<script" not in source)
+def read(source: str) -> list[tuple]:
+    """What lexbor reads; of a frameset without blanks: a style or script is no element there, and blanks of its content, which is left out, are text."""
+    return [node for node in lexbor(source) if "<frameset" not in source or node[1] is not None or node[2].strip()]
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([piece for piece in PIECES if "svg" not in piece and "math" not in piece and "CDATA" not in piece and "<!--<" not in piece]), max_size=24).map("".join).filter(ordinary))  # fmt: skip
+@given(st.lists(st.sampled_from([piece for piece in PIECES if "svg" not in piece and "math" not in piece and "CDATA" not in piece and "<!--<" not in piece]), max_size=24).map("".join))  # fmt: skip
+@example("<frameset><style>p > a {}</style>")
+@example("<frameset><nosuch id=a>")
 def test_an_ordinary_source_is_read_as_it_is_and_its_tags_are_those_of_the_tokenizer(source):
     found = bound(source.encode())
-    assert lexbor(found.source.decode()) == lexbor(source) and not found.changes
+    assert read(found.source.decode()) == read(source) and not found.changes
     assert found.tags == tags.openings(source)
 
 
